@@ -4,7 +4,7 @@ PBFT section 6.3 (thesis 5.3.1). Level 0 holds one entry per block of the state,
 higher level one entry per `fan_out` entries below, the top level one entry, the root.
 The tree has the levels that the block count needs, and never fewer than two:
 
-    entry     u8[32] digest, u32 seqno of the checkpoint that last modified what it covers
+    entry     u32 seqno of the checkpoint that last modified what it covers, u8[32] digest
     entries   level 0 (leaves) | level 1 | ... | root       contiguous, ENTRY_LENGTH each
 
     leaf digest       SHA-256(block, u16 block index, u32 last modifying checkpoint)
@@ -31,6 +31,7 @@ SCRATCH_LENGTH = 42  # borrowed bytes 6, digest or entry to compare with 36
 
 _ENTRY = const(36)
 _DIGEST = const(32)
+_DIGEST_AT = const(4)  # in an entry
 _TRAILER = const(6)
 # What a META-DATA message needs besides the entries: header, level, index, authenticator.
 _METADATA_OVERHEAD = const(64)
@@ -66,7 +67,7 @@ class PartitionTree:
         self._digest_into = digest_into
         self._block_length = config.BLOCK_LENGTH
         for node in range(self.root + 1):
-            put_u32(entries, node * _ENTRY + _DIGEST, 0)
+            put_u32(entries, node * _ENTRY, 0)
 
     def has(self, level, index):
         """Whether the tree has such a node (the numbers may come from a FETCH)."""
@@ -91,26 +92,28 @@ class PartitionTree:
 
     def update_leaf(self, block, seqno, blocks):
         """The entry of a block as it stands in the live state."""
+        entries = self.entries
         at = block * _ENTRY
-        self.leaf_digest_into(block, seqno, blocks, block * self._block_length, self.entries, at)
-        put_u32(self.entries, at + _DIGEST, seqno)
+        start = block * self._block_length
+        put_u32(entries, at, seqno)
+        self.leaf_digest_into(block, seqno, blocks, start, entries, at + _DIGEST_AT)
 
     def seqno_of(self, level, index):
         """The checkpoint that last modified what the node covers."""
-        return get_u32(self.entries, (self.level_starts[level] + index) * _ENTRY + _DIGEST)
+        return get_u32(self.entries, (self.level_starts[level] + index) * _ENTRY)
 
     def put_entry(self, level, index, digest, digest_at, seqno):
         at = (self.level_starts[level] + index) * _ENTRY
-        copy(self.entries, at, digest, digest_at, _DIGEST)
-        put_u32(self.entries, at + _DIGEST, seqno)
+        put_u32(self.entries, at, seqno)
+        copy(self.entries, at + _DIGEST_AT, digest, digest_at, _DIGEST)
 
     def update_interior(self, level, index, seqno):
         """The entry of an interior node from its children's entries."""
         at = (self.level_starts[level] + index) * _ENTRY
         children = (self.level_starts[level - 1] + index * self.fan_out) * _ENTRY
         length = self.child_count(level, index) * _ENTRY
-        self._digest_into(self.entries, children, length, self.entries, at)
-        put_u32(self.entries, at + _DIGEST, seqno)
+        put_u32(self.entries, at, seqno)
+        self._digest_into(self.entries, children, length, self.entries, at + _DIGEST_AT)
 
     def update_interiors(self):
         """All interior entries, bottom up."""
@@ -119,7 +122,7 @@ class PartitionTree:
                 self.update_interior(level, index, self._newest_child(level, index))
 
     def _newest_child(self, level, index):
-        at = (self.level_starts[level - 1] + index * self.fan_out) * _ENTRY + _DIGEST
+        at = (self.level_starts[level - 1] + index * self.fan_out) * _ENTRY
         newest = 0
         for _ in range(self.child_count(level, index)):
             seqno = get_u32(self.entries, at)

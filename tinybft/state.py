@@ -41,7 +41,8 @@ from tinybft.snapshots import Snapshots
 
 _ENTRY = const(36)
 _DIGEST = const(32)
-_ROOT_AT = const(6)
+_DIGEST_AT = const(4)  # in an entry
+_ROOT_AT = const(6)  # in `scratch`
 _TABLE_ROW = "execution"
 
 
@@ -49,6 +50,7 @@ def state_fields(config):
     """(field, bytes, how the sum comes about, row of the paper's Table I) of each field."""
     blocks, length = config.BLOCK_COUNT, config.BLOCK_LENGTH
     pool, held = config.POOL_BLOCK_COUNT, config.CHECKPOINT_COUNT
+    assert pool < 65536 > blocks, "blocks and pool entries are numbered with 16 bits"
     nodes = sum(level_lengths(config))
     interiors = nodes - blocks
     sums = (
@@ -189,12 +191,14 @@ class State:
         """The digest (32 bytes) of a held checkpoint. False: not held."""
         if not self._root_to_scratch(seqno):
             return False
-        copy(out, at, self._scratch, _ROOT_AT, _DIGEST)
+        copy(out, at, self._scratch, _ROOT_AT + _DIGEST_AT, _DIGEST)
         return True
 
     def checkpoint_digest_equal(self, seqno, buf, at):
         """Whether checkpoint `seqno` is held and its digest is buf[at:at+32]."""
-        return self._root_to_scratch(seqno) and equal(self._scratch, _ROOT_AT, buf, at, _DIGEST)
+        if not self._root_to_scratch(seqno):
+            return False
+        return equal(self._scratch, _ROOT_AT + _DIGEST_AT, buf, at, _DIGEST)
 
     def _root_to_scratch(self, seqno):
         slot = self.snapshots.slot_of(seqno)
@@ -283,7 +287,7 @@ class State:
         assert self.installing, "begin_install comes first"
         tree = self.tree
         tree.update_interiors()
-        if not equal(tree.entries, tree.root * _ENTRY, digest, digest_at, _DIGEST):
+        if not equal(tree.entries, tree.root * _ENTRY + _DIGEST_AT, digest, digest_at, _DIGEST):
             return False
         self.installing = False
         self.snapshots.open(seqno)

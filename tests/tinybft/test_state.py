@@ -55,7 +55,8 @@ class Reference:
             if self.seqnos[i] is None:
                 self.seqnos[i] = seqno
             block = bytes(self.blocks[i * length : (i + 1) * length])
-            level.append(sha256(block + u16(i) + u32(self.seqnos[i])) + u32(self.seqnos[i]))
+            seqno_of = u32(self.seqnos[i])
+            level.append(seqno_of + sha256(block + u16(i) + seqno_of))
         levels = [level]
         while len(level) > 1 or len(levels) < 2:
             groups = [level[i : i + self.fan_out] for i in range(0, len(level), self.fan_out)]
@@ -64,8 +65,8 @@ class Reference:
         self.held[seqno] = (bytes(self.blocks), levels)
 
     def _parent(self, entries):
-        newest = max(int.from_bytes(entry[32:], "little") for entry in entries)
-        return sha256(b"".join(entries)) + u32(newest)
+        newest = max(int.from_bytes(entry[:4], "little") for entry in entries)
+        return u32(newest) + sha256(b"".join(entries))
 
     def release_below(self, seqno):
         for held in list(self.held):
@@ -75,7 +76,7 @@ class Reference:
     def roll_back(self):
         newest = max(self.held)
         self.blocks[:], levels = self.held[newest]
-        self.seqnos = [int.from_bytes(entry[32:], "little") for entry in levels[0]]
+        self.seqnos = [int.from_bytes(entry[:4], "little") for entry in levels[0]]
 
 
 def make(config):
@@ -95,7 +96,7 @@ def assert_same(state, reference):
     for seqno, (blocks, levels) in reference.held.items():
         assert state.tree.level_count == len(levels)
         assert state.root_into(seqno, out, 1)
-        assert bytes(out[1:33]) == levels[-1][0][:32] and out[0] == 0xA5
+        assert bytes(out[1:33]) == levels[-1][0][4:] and out[0] == 0xA5
         assert state.checkpoint_digest_equal(seqno, out, 1)
         out[1] ^= 1
         assert not state.checkpoint_digest_equal(seqno, out, 1)
@@ -122,9 +123,9 @@ def assert_same_children(state, seqno, levels, level):
             continue
         children = b"".join(levels[level - 1][index * fan_out : (index + 1) * fan_out])
         assert bytes(out[1 : 1 + length]) == children
-        assert state.tree.children_match(level, index, out, 1, levels[level][index], 0)
+        assert state.tree.children_match(level, index, out, 1, levels[level][index], 4)
         out[1] ^= 128
-        assert not state.tree.children_match(level, index, out, 1, levels[level][index], 0)
+        assert not state.tree.children_match(level, index, out, 1, levels[level][index], 4)
 
 
 def assert_no_leak(state, config):
@@ -273,14 +274,14 @@ def fetch(target, source, seqno, forget=False):
             continue
         message = bytearray(b"\xa5" * (target._block_length + 10))
         source.block_into(seqno, index, message, 4)
-        modified_seqno = int.from_bytes(entry[32:], "little")
+        modified_seqno = int.from_bytes(entry[:4], "little")
         sent = bytes(message)
         message[4] ^= 1
-        assert not target.install_block(index, modified_seqno, message, 4, entry, 0)
+        assert not target.install_block(index, modified_seqno, message, 4, entry, 4)
         message[4] ^= 1
-        assert not target.install_block(index, modified_seqno + 1, message, 4, entry, 0)
+        assert not target.install_block(index, modified_seqno + 1, message, 4, entry, 4)
         if not forget:
-            assert target.install_block(index, modified_seqno, message, 4, entry, 0)
+            assert target.install_block(index, modified_seqno, message, 4, entry, 4)
         assert bytes(message) == sent  # the borrowed bytes are back
         fetched += 1
     return fetched, root
@@ -405,9 +406,9 @@ def test_the_message_path_allocates_nothing():
     def transfer():
         state.begin_install()
         state.entry_equal(0, 0, out, 0)
-        state.install_block(0, 2, out, 0, state.tree.entries, 0)
+        state.install_block(0, 2, out, 0, state.tree.entries, 4)
         seqno[0] += 2
-        state.finish_install(seqno[0], state.tree.entries, 17 * 36)
+        state.finish_install(seqno[0], state.tree.entries, 17 * 36 + 4)
 
     assert allocated_by(hot_path) == 0
     assert allocated_by(transfer) == 0
