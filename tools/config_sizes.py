@@ -23,9 +23,13 @@ _OF_THE_GROUP = "FAULT_COUNT TAG_LENGTH"
 
 
 def broken_sizes(config):
-    """Yield (constant, message) per size that exceeds its limit."""
-    yield from _broken_messages(config)
-    yield from _broken_budget(config)
+    """Yield (constant, message) per size that exceeds its limit.
+
+    Regions are laid out for messages that fit (a tree node's children travel in one), so
+    they are summed up only when all do.
+    """
+    messages = list(_broken_messages(config))
+    yield from messages or _broken_budget(config)
 
 
 def region_totals(rows):
