@@ -131,7 +131,7 @@ def _region(key):
 PARAMETERS = (
     _agreed("group", "fault_count", Whole(1, 10, "vote masks are 31 bits wide and n = 3f+1")),
     _agreed("group", "group_id", Whole(0, 65535, "two bytes of every message")),
-    _agreed("group", "client_count", Whole(4, 255, "a node id is one byte, 255 is everybody")),
+    _agreed("group", "client_count", Whole(4, 65535, "a node id is two bytes")),
     _agreed("agreement", "window", Whole(2, 255, "slots, counted in one byte")),
     _agreed("agreement", "checkpoint_interval", Whole(1, 127, "at most half of the window")),
     _agreed("agreement", "batch_count_max", Whole(1, 16, "requests in one pre-prepare")),

@@ -1,11 +1,14 @@
 """The rules about sizes that only the code can tell: message lengths and region lengths.
 
-Lengths are asked from `tinybft.wire` and `tinybft.memory`, which the replicas use themselves;
-nothing is repeated here. What a person can change about each of them stands in the tables.
+Lengths are asked from `tinybft.wire`, `tinybft.memory` and `hal.frames`, which the replicas
+use themselves; nothing is repeated here. What a person can change about them stands here.
 """
 
 from collections import Counter
 
+from hal.frames import FRAGMENT_COUNT_MAX, HEADER_LENGTH, frame_memory_rows
+from tinybft.memory import region_rows
+from tinybft.wire import length_rows
 from tools.config_rules import facts_of
 
 # message -> constants that make it long, the one to lower first in front
@@ -28,8 +31,13 @@ def broken_sizes(config):
     Regions are laid out for messages that fit (a tree node's children travel in one), so
     they are summed up only when all do.
     """
-    messages = list(_broken_messages(config))
-    yield from messages or _broken_budget(config)
+    lengths = [*_broken_messages(config), *_broken_fragments(config)]
+    yield from lengths or _broken_budget(config)
+
+
+def static_rows(config):
+    """((region, field, bytes, the sum in words, row of Table I), ...) of all static memory."""
+    return (*region_rows(config), *frame_memory_rows(config))
 
 
 def region_totals(rows):
@@ -41,8 +49,6 @@ def region_totals(rows):
 
 
 def _broken_messages(config):
-    from tinybft.wire import length_rows
-
     limit = config.MESSAGE_LENGTH_MAX
     for name, length, text in length_rows(config):
         if length <= limit:
@@ -62,10 +68,22 @@ def _first_key(because):
     return because.split()[0].lower().replace("block_count", "state_length")
 
 
-def _broken_budget(config):
-    from tinybft.memory import region_rows
+def _broken_fragments(config):
+    longest, frame = config.MESSAGE_LENGTH_MAX, config.FRAME_LENGTH
+    room = FRAGMENT_COUNT_MAX * (frame - HEADER_LENGTH)
+    if longest > room:
+        needed = -(-longest // FRAGMENT_COUNT_MAX) + HEADER_LENGTH
+        yield (
+            "FRAME_LENGTH",
+            f"a message travels in at most {FRAGMENT_COUNT_MAX} fragments (rule:"
+            f" message_length_max <= {FRAGMENT_COUNT_MAX} * (frame_length - {HEADER_LENGTH}));"
+            f" message_length_max = {longest}, frame_length = {frame}, room for {room};"
+            f" raise frame_length to {needed} or lower message_length_max",
+        )
 
-    totals = region_totals(region_rows(config))
+
+def _broken_budget(config):
+    totals = region_totals(static_rows(config))
     total = sum(totals.values())
     if total <= config.RAM_MAX:
         return

@@ -27,7 +27,9 @@ _FILE_NAME = re.compile(r"node-\d+\.key\.json")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead of FILE.")
 @click.option("--output", default="keys", show_default=True, help="Folder for the key files.")
 @click.option("--force", is_flag=True, help="Replace the keys that are there, all of them.")
-@click.option("--node-count", type=int, help="Nodes to make keys for, else client_count.")
+@click.option(
+    "--node-count", type=int, metavar="N", help="Write the files of the first N nodes only."
+)
 def keys(file, name, output, force, node_count):
     """Make pairwise random keys for a group: OUTPUT/node-<id>.key.json for every node."""
     config = load(chosen_file(file, name))
@@ -42,7 +44,11 @@ def keys(file, name, output, force, node_count):
 
 
 def write_keys(config, folder, node_count, force=False):
-    """Write the key files of nodes 0..node_count-1; raises Refusal."""
+    """Write the key files of nodes 0..node_count-1; raises Refusal.
+
+    Each file has the keys of all peers that the configuration knows, as nodes demand. A node
+    whose file is left out can join only after the keys of all have been made anew.
+    """
     try:
         _prepare_folder(folder)
         old = {path for path in folder.iterdir() if _FILE_NAME.fullmatch(path.name)}
@@ -86,10 +92,11 @@ def _prepare_folder(folder):
 
 
 def _write_set(config, folder, node_count):
+    table = pairwise_keys(config.REPLICA_COUNT, config.CLIENT_COUNT)
     staged = []
     try:
-        for node_id, peers in pairwise_keys(config.REPLICA_COUNT, node_count).items():
-            text = _file_text(config, node_id, peers)
+        for node_id in range(node_count):
+            text = _file_text(config, node_id, table[node_id])
             staged.append((_stage(folder, text), folder / f"node-{node_id}.key.json"))
         for temporary, path in staged:
             os.replace(temporary, path)

@@ -100,7 +100,6 @@ TOGETHER = [
         "transport.frame_length",
         "lower frame_length to 250",
     ),
-    ({"transport.frame_length": "64"}, "transport.frame_length", "16 fragments"),
     ({"transport.port": "65531"}, "transport.port", "lower port to 65530"),
     (
         {"transport.hosts": '["10.0.0.1"]'},
@@ -150,6 +149,12 @@ SIZES = [
         {"state.block_length": "2048"},
         _MESSAGE,
         "raise message_length_max to 2080 or lower block_length",
+    ),
+    (
+        {"transport.frame_length": "64"},
+        "transport.frame_length",
+        "at most 16 fragments (rule: message_length_max <= 16 * (frame_length - 4));"
+        " message_length_max = 1152, frame_length = 64, room for 960; raise frame_length to 76",
     ),
     (
         {"budget.ram_max": "50000"},

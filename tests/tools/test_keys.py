@@ -5,8 +5,9 @@ import stat
 
 import pytest
 
+from hal.keys import load_keys
 from tests.tools.support import run
-from tools.config import ROOT
+from tools.config import ROOT, load
 from tools.keys import pairwise_keys
 
 CONFIG = ROOT / "config.toml"
@@ -47,6 +48,16 @@ def test_external_clients_share_no_keys_among_themselves():
     table = pairwise_keys(4, 7)
     for external in (4, 5, 6):
         assert sorted(table[external]) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("arguments", [(), ("--node-count", "4")])
+def test_nodes_accept_their_files(tmp_path, arguments):
+    made(tmp_path / "keys", *arguments)
+    config = load(CONFIG)
+    for path in (tmp_path / "keys").iterdir():
+        node_id, peers = load_keys(str(path), config)
+        assert path.name == f"node-{node_id}.key.json"
+        assert len(peers) == 4
 
 
 def test_modes(tmp_path):

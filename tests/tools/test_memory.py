@@ -20,8 +20,10 @@ def figures(*arguments):
 def test_sums_agree_with_what_is_allocated(name):
     found = figures("--name", name)
     allocated = Memory(load(named_files()[name])).bytes_reserved()
+    frames = found["regions"].pop("frames")
     assert found["regions"] == allocated
-    assert found["total"] == sum(allocated.values()) == sum(x["bytes"] for x in found["fields"])
+    assert found["total"] == sum(allocated.values()) + frames
+    assert found["total"] == sum(field["bytes"] for field in found["fields"])
     assert found["total"] == sum(found["table_1"]["regions"].values())
     assert found["total"] <= found["ram_max"]
 
@@ -39,7 +41,7 @@ def test_tables_name_regions_sums_and_the_paper():
 
 
 def test_smallest_is_in_the_order_of_the_papers_smallest():
-    assert figures("--name", "smallest")["total"] < 8000
+    assert figures("--name", "smallest")["total"] < 10000
 
 
 def test_invalid_file(tmp_path):
