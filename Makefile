@@ -12,7 +12,9 @@ STAMP = $(VENV)/installed
 
 .PHONY: demo test lint clean venv
 
+# An invalid config.toml stops here, before anything runs.
 demo: $(STAMP)
+	$(BIN)/tinybft config
 	$(BIN)/tinybft cluster
 
 test: $(STAMP)
