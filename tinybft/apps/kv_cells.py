@@ -174,7 +174,8 @@ class Cells:
             self._put_next(self._walk(cell, held - 1), self._take(more))
         elif more < 0:
             self._cut(cell, needed, -more)
-        self._put_u16(self._base + cell * _CELL + _VALUE_LENGTH, length)
+        if self.value_length(cell) != length:
+            self._put_u16(self._base + cell * _CELL + _VALUE_LENGTH, length)
         self._put_payload(cell, key_length, buf, at, length)
         return True
 
