@@ -186,9 +186,7 @@ class Transfer:
         believed = self._entry(index) + _ENTRY_DIGEST
         start = wire.HEADER_LENGTH + wire.DATA_HEADER_LENGTH
         modified = wire.data_modified(buf)
-        if not self.core.state.install_block(
-            index, modified, buf, start, self._target, believed
-        ):
+        if not self.core.state.install_block(index, modified, buf, start, self._target, believed):
             self._next_source()
             return faults.TRANSFER
         self.fetched += 1
