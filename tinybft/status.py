@@ -86,7 +86,9 @@ class Status:
             return True
         if self.core.requests.waiting:
             return True
-        return executed // self._interval * self._interval > progress.low_mark
+        if executed // self._interval * self._interval > progress.low_mark:
+            return True
+        return self.core.checkpoints.find_target() >= 0
 
     def remaining_ms(self, now):
         """Milliseconds until the next STATUS is due."""

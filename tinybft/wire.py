@@ -37,7 +37,8 @@ A batch in its canonical form (what the batch digest covers, and what a slot sto
 time_s u32, time_ms u16, count u8, zero u8, then per request an entry of 40 bytes:
 client_id u16, length u16 of the REQUEST message, request_id u32, request digest 32.
 
-Rule of the file: after `structure.Wire.check` returned 0 no accessor can fail. Nothing here allocates.
+Rule of the file: after `structure.Wire.check` returned 0 no accessor can fail. Nothing here
+allocates.
 """
 
 from tinybft.compat import const
