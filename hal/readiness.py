@@ -27,7 +27,7 @@ if sys.implementation.name == "micropython":
                     self._tasks[i] = asyncio.create_task(self._watch(i))
             try:
                 await asyncio.wait_for_ms(self._event.wait(), ms)
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 self.close()
 
         async def _watch(self, i):

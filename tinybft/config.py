@@ -1,0 +1,109 @@
+"""generated from config.toml by `tinybft config`; edit that file
+
+Raw values as config.toml has them, sizes derived from them, and what must hold between
+them. Plain integers and strings: reading one allocates nothing. CONFIG_HASH covers the
+values that all members of a group must share.
+"""
+
+CONFIG_NAME = "default"
+CONFIG_HASH = "d05dc7f9"
+
+# [group]
+FAULT_COUNT = 1
+GROUP_ID = 1
+CLIENT_COUNT = 5
+
+# [agreement]
+WINDOW = 4
+CHECKPOINT_INTERVAL = 2
+BATCH_COUNT_MAX = 4
+PIPELINE = 2
+
+# [sizes]
+REQUEST_LENGTH_MAX = 1024
+REPLY_LENGTH_MAX = 1024
+MESSAGE_LENGTH_MAX = 1152
+INLINE_LENGTH_MAX = 128
+
+# [state]
+STATE_LENGTH = 16384
+BLOCK_LENGTH = 1024
+
+# [authentication]
+TAG_LENGTH = 8
+
+# [timeouts]
+REPAIR_MS = 2
+RETRY_MS = 20
+STATUS_MS = 500
+REQUEST_MS = 1000
+VIEW_CHANGE_MS = 2000
+RETRY_MAX_MS = 2000
+CLOCK_SKEW_MS = 1000
+
+# [storage]
+STORAGE_AGREEMENT = "ram"
+STORAGE_CHECKPOINT = "ram"
+STORAGE_EVENT = "ram"
+STORAGE_STATE = "ram"
+
+# [budget]
+RAM_MAX = 100000
+
+# [transport]
+TRANSPORT = "unix"
+FRAME_LENGTH = 250
+MULTICAST_GROUP = "239.66.84.1"
+PORT = 47000
+INTERFACE = "127.0.0.1"
+HOSTS = ()
+
+# derived
+# n, ids 0..n-1
+REPLICA_COUNT = 3 * FAULT_COUNT + 1
+# any two share a correct replica
+QUORUM = 2 * FAULT_COUNT + 1
+# one of them is correct
+WEAK_QUORUM = FAULT_COUNT + 1
+# snapshots alive at once
+CHECKPOINT_COUNT = WINDOW // CHECKPOINT_INTERVAL + 1
+# blocks of the application
+STATE_BLOCK_COUNT = STATE_LENGTH // BLOCK_LENGTH
+# bytes per client in the replicated client table
+CLIENT_ENTRY_LENGTH = 40
+# execution record and client table, the library's part of the replicated state
+SYSTEM_LENGTH = 16 + CLIENT_ENTRY_LENGTH * CLIENT_COUNT
+# blocks of the whole replicated state
+BLOCK_COUNT = STATE_BLOCK_COUNT + (SYSTEM_LENGTH + BLOCK_LENGTH - 1) // BLOCK_LENGTH
+# old blocks kept for snapshots, the worst case
+POOL_BLOCK_COUNT = (CHECKPOINT_COUNT - 1) * BLOCK_COUNT
+
+assert REPLICA_COUNT <= 31, "vote masks have 31 bits"
+assert CLIENT_COUNT >= REPLICA_COUNT, "every replica is a client too"
+assert WINDOW >= 2 * CHECKPOINT_INTERVAL, (
+    "the window must hold two checkpoint intervals, or it stops until one is stable"
+)
+assert WINDOW % CHECKPOINT_INTERVAL == 0, (
+    "the window must be a multiple of the checkpoint interval"
+)
+assert WINDOW * (FAULT_COUNT + 2) <= 255, (
+    "a VIEW-CHANGE counts its f + 2 claims per slot in one byte"
+)
+assert PIPELINE <= WINDOW, "only batches inside the window can be open"
+assert MESSAGE_LENGTH_MAX % 4 == 0, (
+    "message slots lie one after another and must stay aligned to 4 bytes"
+)
+assert INLINE_LENGTH_MAX <= MESSAGE_LENGTH_MAX, (
+    "a request inside a pre-prepare is shorter than the message"
+)
+assert BLOCK_LENGTH % 16 == 0, "blocks must stay aligned for hashing and copying"
+assert STATE_LENGTH % BLOCK_LENGTH == 0, "the state consists of whole blocks"
+assert BLOCK_COUNT <= 65535, "a block is named by two bytes"
+assert REPAIR_MS <= RETRY_MS, "replicas repair among themselves before clients retry"
+assert RETRY_MS < STATUS_MS, "an idle replica speaks less often than a waiting client"
+assert STATUS_MS <= REQUEST_MS, "a lost proposal is noticed before the primary is suspected"
+assert REQUEST_MS <= VIEW_CHANGE_MS, "a view change gets at least the time of a request"
+assert RETRY_MS <= RETRY_MAX_MS, "a client's retry delay starts below its limit"
+assert FRAME_LENGTH <= 250 or TRANSPORT != "esp_now", "an ESP-NOW frame carries at most 250 bytes"
+assert PORT + CLIENT_COUNT <= 65535, "each node has a UDP port of its own above the group's"
+assert len(HOSTS) in (0, REPLICA_COUNT), "hosts names one machine per replica, or none"

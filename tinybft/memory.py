@@ -1,0 +1,220 @@
+"""The static regions: every byte that the protocol keeps, allocated once, sized by the sums below.
+
+    agreement    ring of W slots: batch, votes, request bodies of one seqno each
+    checkpoint   W/K + 1 certificates and the newest stable CHECKPOINT of every peer
+    event        pending request and last reply per client; P, Q, view-change messages; the
+                 digests of a state transfer
+    client       the one outstanding request of this node's own client
+    scratch      message slots: one received, one being built
+    state        blocks, snapshot pool and partition tree (fields in state.py)
+
+Each region is a table of fields `(name, bytes, the sum in words)`. Code takes its offsets from
+the same table that `tinybft memory` prints, so the two cannot disagree. Allocation happens in
+`Memory.__init__` only: at import on a device, once per simulated replica in a simulation.
+"""
+
+from tinybft.lengths import length_rows, request_length_max
+from tinybft.partition import level_lengths
+from tinybft.state import state_fields
+from tinybft.wire import BATCH_HEADER_LENGTH, DIGEST_LENGTH, ENTRY_LENGTH
+
+
+def aligned(length):
+    """`length` rounded up to four bytes."""
+    return (length + 3) // 4 * 4
+
+
+def offsets(fields):
+    """{name: offset} of fields that lie one behind the other, and their sum under "size"."""
+    at = 0
+    table = {}
+    for name, length, _ in fields:
+        table[name] = at
+        at += length
+    table["size"] = at
+    return table
+
+
+def message_length(config, name):
+    """Longest message of that name, rounded up to four bytes."""
+    for row in length_rows(config):
+        if row[0] == name:
+            return aligned(row[1])
+    raise KeyError(name)
+
+
+def body_length(config):
+    """Room for the request bodies of one batch: one of the longest, or several shorter ones."""
+    return aligned(request_length_max(config))
+
+
+def slot_fields(config):
+    """One slot of the agreement ring: all that is known of one seqno in the current view."""
+    candidates = config.WEAK_QUORUM
+    return (
+        ("seqno", 4, "u32, 0 = free"),
+        ("flags", 4, "u8 flags, u8 zero, u16 mask of requests still in doubt"),
+        ("held", 4, "u16 mask of bodies held, u16 total length of bodies"),
+        ("digest", DIGEST_LENGTH, "SHA-256 of the batch"),
+        ("prepares", 4, "u32 mask of matching PREPAREs"),
+        ("commits", 4, "u32 mask of matching COMMITs"),
+        (
+            "candidates",
+            candidates * (DIGEST_LENGTH + 8),
+            "(f + 1) x (digest 32 + two masks 4): votes for digests not (yet) accepted",
+        ),
+        (
+            "batch",
+            BATCH_HEADER_LENGTH + config.BATCH_COUNT_MAX * ENTRY_LENGTH,
+            "batch header 8 + requests per batch x entry 40",
+        ),
+        ("bodies", body_length(config), "one longest REQUEST message"),
+    )
+
+
+def pending_fields(config):
+    """The newest request of one client that waits for execution."""
+    return (
+        ("phase", 4, "u8: none, waiting, proposed; padding"),
+        ("request_digest", DIGEST_LENGTH, "SHA-256 of the request"),
+        ("request", body_length(config), "one longest REQUEST message"),
+    )
+
+
+def reply_fields(config):
+    """The last reply to one client, as the message that carries it."""
+    return (
+        ("result_length", 4, "u16 and padding; the request id stands in the message"),
+        ("reply", message_length(config, "REPLY"), "one longest REPLY message"),
+    )
+
+
+def certificate_fields(config):
+    """Votes for one checkpoint."""
+    return (
+        ("seqno", 4, "u32, 0 = free"),
+        ("own", DIGEST_LENGTH, "digest of the own snapshot"),
+        ("own_mask", 4, "u32 mask of votes that match it; bit of oneself = taken"),
+        (
+            "candidates",
+            config.WEAK_QUORUM * (DIGEST_LENGTH + 4),
+            "(f + 1) x (digest 32 + mask 4): votes for other digests",
+        ),
+    )
+
+
+def peer_fields(_config):
+    """The newest stable CHECKPOINT of one peer."""
+    return (("seqno", 4, "u32"), ("digest", DIGEST_LENGTH, "its digest"))
+
+
+def event_fields(config):
+    """View change and state transfer; the client part of the region has tables of its own."""
+    n = config.REPLICA_COUNT
+    w = config.WINDOW
+    return (
+        ("p", w * 36, "W x (view 4 + digest 32): what prepared here"),
+        ("q", w * (config.FAULT_COUNT + 2) * 36, "W x (f + 2) x 36: what pre-prepared here"),
+        (
+            "view_changes",
+            n * message_length(config, "VIEW-CHANGE"),
+            "one VIEW-CHANGE message per replica",
+        ),
+        ("acks", n * 4, "n x u32 mask of matching VIEW-CHANGE-ACKs"),
+        ("new_view", message_length(config, "NEW-VIEW"), "one NEW-VIEW message"),
+        (
+            "transfer",
+            sum(level_lengths(config)) * 36,
+            "nodes of the partition tree x 36: the target of a state transfer",
+        ),
+    )
+
+
+def client_fields(config):
+    """The requesting half of one node."""
+    return (
+        ("request", body_length(config), "the outstanding REQUEST message"),
+        ("result", aligned(config.REPLY_LENGTH_MAX), "the result it brought"),
+        (
+            "replies",
+            config.REPLICA_COUNT * (4 + DIGEST_LENGTH),
+            "n x (result length 4 + digest, or short result, 32) as each replica reported",
+        ),
+    )
+
+
+def scratch_fields(config):
+    return (
+        ("received", aligned(config.MESSAGE_LENGTH_MAX), "one message"),
+        ("sent", aligned(config.MESSAGE_LENGTH_MAX), "one message"),
+    )
+
+
+# region, table, how many of them, in words, row of the paper's Table I
+_TABLES = (
+    ("agreement", slot_fields, "WINDOW", "W", "agreement"),
+    ("checkpoint", certificate_fields, "CHECKPOINT_COUNT", "(W/K + 1)", "execution"),
+    ("checkpoint", peer_fields, "REPLICA_COUNT", "n", "execution"),
+    ("event", pending_fields, "CLIENT_COUNT", "clients", "client"),
+    ("event", reply_fields, "CLIENT_COUNT", "clients", "client"),
+    ("event", event_fields, None, "1", "view"),
+    ("client", client_fields, None, "1", "client"),
+    ("scratch", scratch_fields, None, "1", "other"),
+)
+
+
+def region_rows(config):
+    """((region, field, bytes, the sum in words, row of Table I), ...) of everything reserved."""
+    rows = []
+    for region, table, count_name, count_text, row in _TABLES:
+        count = getattr(config, count_name) if count_name else 1
+        for name, length, text in table(config):
+            if count_name:
+                text = count_text + " x (" + text + ")"
+            rows.append((region, name, count * length, text, row))
+    for name, length, text, row in state_fields(config):
+        rows.append(("state", name, length, text, row))
+    return tuple(rows)
+
+
+class ClientMemory:
+    """What a node needs that is a client only."""
+
+    def __init__(self, config):
+        self.client = bytearray(offsets(client_fields(config))["size"])
+        self.received = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
+
+    def bytes_reserved(self):
+        return {"client": len(self.client), "scratch": len(self.received)}
+
+
+class Memory:
+    """One set of regions: bytearrays, all zero."""
+
+    def __init__(self, config):
+        def ring(table, count):
+            return bytearray(count * offsets(table(config))["size"])
+
+        self.slots = ring(slot_fields, config.WINDOW)
+        self.certificates = ring(certificate_fields, config.CHECKPOINT_COUNT)
+        self.peers = ring(peer_fields, config.REPLICA_COUNT)
+        self.pending = ring(pending_fields, config.CLIENT_COUNT)
+        self.replies = ring(reply_fields, config.CLIENT_COUNT)
+        self.event = ring(event_fields, 1)
+        self.client = ring(client_fields, 1)
+        self.received = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
+        self.sent = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
+        self.state = {}
+        for name, length, _, _ in state_fields(config):
+            self.state[name] = bytearray(length)
+
+    def bytes_reserved(self):
+        """{region: bytes} as allocated, for comparison with `region_rows`."""
+        return {
+            "agreement": len(self.slots),
+            "checkpoint": len(self.certificates) + len(self.peers),
+            "event": len(self.pending) + len(self.replies) + len(self.event),
+            "client": len(self.client),
+            "scratch": len(self.received) + len(self.sent),
+            "state": sum(len(field) for field in self.state.values()),
+        }

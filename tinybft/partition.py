@@ -1,0 +1,143 @@
+"""The partition tree: one digest for the whole state, and a proof for each of its blocks.
+
+PBFT section 6.3 (thesis 5.3.1). Level 0 holds one entry per block of the state, every
+higher level one entry per `fan_out` entries below, the top level one entry, the root.
+The tree has the levels that the block count needs, and never fewer than two:
+
+    entry     u32 seqno of the checkpoint that last modified what it covers, u8[32] digest
+    entries   level 0 (leaves) | level 1 | ... | root       contiguous, ENTRY_LENGTH each
+
+    leaf digest       SHA-256(block, u16 block index, u32 last modifying checkpoint)
+    interior digest   SHA-256(entries of its children, as they lie in `entries`)
+    interior seqno    the largest of its children
+
+An interior digest covers the exact bytes of a META-DATA body, so a fetcher that believes a
+root can check each level with one hash. Leaf and interior inputs need no tag to tell them
+apart: a verifier always knows at which level the digest it compares with stands.
+
+The leaf digest is computed in place: the 6 bytes behind the block are borrowed for index
+and seqno, and put back. A buffer that holds a block has therefore 6 bytes behind it; for
+the state they are part of the field `blocks`, in a DATA message the authenticator lies there.
+
+Allocates: only inside `digest_into`.
+"""
+
+from tinybft.compat import const
+from tinybft.octets import copy, equal, get_u32, put_u16, put_u32
+
+ENTRY_LENGTH = 36
+TRAILER_LENGTH = 6
+SCRATCH_LENGTH = 42  # borrowed bytes 6, digest or entry to compare with 36
+
+_ENTRY = const(36)
+_DIGEST = const(32)
+_DIGEST_AT = const(4)  # in an entry
+_TRAILER = const(6)
+# What a META-DATA message needs besides the entries: header, level, index, authenticator.
+_METADATA_OVERHEAD = const(64)
+
+
+def fan_out_of(config):
+    """Children per interior node, so that all their entries fit one META-DATA message."""
+    return min(256, (config.MESSAGE_LENGTH_MAX - _METADATA_OVERHEAD) // _ENTRY)
+
+
+def level_lengths(config):
+    """Number of nodes per level, leaves first; the last is 1."""
+    fan_out = fan_out_of(config)
+    assert fan_out >= 2, "message_length_max leaves no room for two entries of the partition tree"
+    lengths = [config.BLOCK_COUNT]
+    while lengths[-1] > 1 or len(lengths) < 2:
+        lengths.append((lengths[-1] + fan_out - 1) // fan_out)
+    return lengths
+
+
+class PartitionTree:
+    """The entries of the live state; `level` and `index` name a node, leaves are level 0."""
+
+    def __init__(self, config, entries, scratch, digest_into):
+        self.fan_out = fan_out_of(config)
+        self.level_lengths = tuple(level_lengths(config))
+        self.level_count = len(self.level_lengths)
+        self.level_starts = tuple(sum(self.level_lengths[:i]) for i in range(self.level_count))
+        self.leaf_count = self.level_lengths[0]
+        self.root = sum(self.level_lengths) - 1
+        self.entries = entries
+        self._scratch = scratch
+        self._digest_into = digest_into
+        self._block_length = config.BLOCK_LENGTH
+        for node in range(self.root + 1):
+            put_u32(entries, node * _ENTRY, 0)
+
+    def has(self, level, index):
+        """Whether the tree has such a node (the numbers may come from a FETCH)."""
+        return 0 <= level < self.level_count and 0 <= index < self.level_lengths[level]
+
+    def child_count(self, level, index):
+        """Children of an interior node, `level` >= 1; the first is `index * fan_out`."""
+        left = self.level_lengths[level - 1] - index * self.fan_out
+        return left if left < self.fan_out else self.fan_out
+
+    def leaf_digest_into(self, block, seqno, buf, start, out, at):
+        """Leaf digest of the block that lies at buf[start:]; borrows the 6 bytes behind it."""
+        end = start + self._block_length
+        assert end + _TRAILER <= len(buf), "a block must have 6 bytes behind it"
+        copy(self._scratch, 0, buf, end, _TRAILER)
+        put_u16(buf, end, block)
+        put_u32(buf, end + 2, seqno)
+        try:
+            self._digest_into(buf, start, self._block_length + _TRAILER, out, at)
+        finally:
+            copy(buf, end, self._scratch, 0, _TRAILER)
+
+    def update_leaf(self, block, seqno, blocks):
+        """The entry of a block as it stands in the live state."""
+        entries = self.entries
+        at = block * _ENTRY
+        start = block * self._block_length
+        put_u32(entries, at, seqno)
+        self.leaf_digest_into(block, seqno, blocks, start, entries, at + _DIGEST_AT)
+
+    def seqno_of(self, level, index):
+        """The checkpoint that last modified what the node covers."""
+        return get_u32(self.entries, (self.level_starts[level] + index) * _ENTRY)
+
+    def put_entry(self, level, index, digest, digest_at, seqno):
+        at = (self.level_starts[level] + index) * _ENTRY
+        put_u32(self.entries, at, seqno)
+        copy(self.entries, at + _DIGEST_AT, digest, digest_at, _DIGEST)
+
+    def update_interior(self, level, index, seqno):
+        """The entry of an interior node from its children's entries."""
+        at = (self.level_starts[level] + index) * _ENTRY
+        children = (self.level_starts[level - 1] + index * self.fan_out) * _ENTRY
+        length = self.child_count(level, index) * _ENTRY
+        put_u32(self.entries, at, seqno)
+        self._digest_into(self.entries, children, length, self.entries, at + _DIGEST_AT)
+
+    def update_interiors(self):
+        """All interior entries, bottom up."""
+        for level in range(1, self.level_count):
+            for index in range(self.level_lengths[level]):
+                self.update_interior(level, index, self._newest_child(level, index))
+
+    def _newest_child(self, level, index):
+        at = (self.level_starts[level - 1] + index * self.fan_out) * _ENTRY
+        newest = 0
+        for _ in range(self.child_count(level, index)):
+            seqno = get_u32(self.entries, at)
+            if seqno > newest:
+                newest = seqno
+            at += _ENTRY
+        return newest
+
+    def leaf_matches(self, block, seqno, buf, start, digest, digest_at):
+        """Whether a received block belongs at this index and seqno under this digest."""
+        self.leaf_digest_into(block, seqno, buf, start, self._scratch, _TRAILER)
+        return equal(self._scratch, _TRAILER, digest, digest_at, _DIGEST)
+
+    def children_match(self, level, index, buf, start, digest, digest_at):
+        """Whether received entries are the children of a node whose digest is believed."""
+        length = self.child_count(level, index) * _ENTRY
+        self._digest_into(buf, start, length, self._scratch, _TRAILER)
+        return equal(self._scratch, _TRAILER, digest, digest_at, _DIGEST)

@@ -1,0 +1,294 @@
+"""The replicated state: blocks of bytes, their digests, and the checkpoints held of them.
+
+PBFT sections 5.3 and 6.3; PROTOCOL 5 and 9. The state is BLOCK_COUNT blocks of BLOCK_LENGTH
+bytes: what the application owns comes first, what the library owns (execution record, client
+table) starts at offset STATE_LENGTH. `partition` holds the digests of the live blocks,
+`snapshots` what held checkpoints need of blocks that have changed since.
+
+    field        bytes                      content
+    blocks       BLOCK_COUNT * BLOCK_LENGTH the live state; 6 bytes more for leaf digests
+    modified     BLOCK_COUNT                1: changed since the newest checkpoint
+    tree         36 per node                entries of the partition tree, as of the newest
+                                            checkpoint
+    scratch      42                         of the partition tree
+    and the fields of `snapshots`
+
+Rules:
+* All bytes change through `write`, which copies a block into the pool of the newest snapshot
+  before its first change after a checkpoint. That is also the mark for `take_checkpoint`,
+  which hashes the marked blocks and the paths above them, and nothing else.
+* Which blocks count as modified depends on the writes alone, also on those that change no
+  bit, so correct replicas agree on each entry of the tree.
+* Before the first checkpoint there is nothing to copy for: genesis writes are free.
+* While a fetched state is being installed (`begin_install` .. `finish_install`) there is no
+  checkpoint, nothing may be written, and `view` shows a mixture: execute nothing.
+* A broken rule of these is our own bug and an assertion; numbers that a FETCH brought in
+  (seqno, level, index) are answered with False.
+
+Allocates: nothing but inside `digest_into` (and for sequence numbers from 2**30 on).
+"""
+
+from tinybft.compat import const
+from tinybft.octets import copy, equal, fill
+from tinybft.partition import (
+    ENTRY_LENGTH,
+    SCRATCH_LENGTH,
+    TRAILER_LENGTH,
+    PartitionTree,
+    level_lengths,
+)
+from tinybft.snapshots import Snapshots
+
+_ENTRY = const(36)
+_DIGEST = const(32)
+_DIGEST_AT = const(4)  # in an entry
+_ROOT_AT = const(6)  # in `scratch`
+_TABLE_ROW = "execution"
+
+
+def state_fields(config):
+    """(field, bytes, how the sum comes about, row of the paper's Table I) of each field."""
+    blocks, length = config.BLOCK_COUNT, config.BLOCK_LENGTH
+    pool, held = config.POOL_BLOCK_COUNT, config.CHECKPOINT_COUNT
+    assert pool < 65536 > blocks, "blocks and pool entries are numbered with 16 bits"
+    nodes = sum(level_lengths(config))
+    interiors = nodes - blocks
+    sums = (
+        ("blocks", blocks * length + TRAILER_LENGTH, "BLOCK_COUNT * BLOCK_LENGTH + 6"),
+        ("modified", blocks, "BLOCK_COUNT"),
+        ("tree", nodes * ENTRY_LENGTH, "nodes of the partition tree * 36"),
+        ("scratch", SCRATCH_LENGTH, "6 + 36"),
+        ("pool", pool * length, "POOL_BLOCK_COUNT * BLOCK_LENGTH"),
+        ("pool_entries", pool * ENTRY_LENGTH, "POOL_BLOCK_COUNT * 36"),
+        ("pool_free", pool * 2, "POOL_BLOCK_COUNT * 2"),
+        ("snapshot_seqnos", held * 4, "CHECKPOINT_COUNT * 4"),
+        ("snapshot_counts", held * 2, "CHECKPOINT_COUNT * 2"),
+        ("snapshot_changed", held * blocks * 2, "CHECKPOINT_COUNT * BLOCK_COUNT * 2"),
+        ("snapshot_map", held * blocks * 2, "CHECKPOINT_COUNT * BLOCK_COUNT * 2"),
+        ("snapshot_nodes", held * interiors * ENTRY_LENGTH, "CHECKPOINT_COUNT * interiors * 36"),
+        ("snapshot_kept", held * interiors, "CHECKPOINT_COUNT * interiors"),
+    )
+    return tuple((name, size, text, _TABLE_ROW) for name, size, text in sums)
+
+
+def allocate_state(config):
+    """The fields as a dict of bytearrays, for who has no StateRegion of `memory`."""
+    return {name: bytearray(size) for name, size, _, _ in state_fields(config)}
+
+
+def _attributes_of(memory):
+    return lambda name: getattr(memory, name)
+
+
+class State:
+    """`memory`: the fields of `state_fields`, as a dict or as attributes of an object.
+
+    `view` shows the application's bytes, `raw` those of the library too; both for reading.
+    """
+
+    def __init__(self, config, memory, digest_into):
+        fields = memory.__getitem__ if isinstance(memory, dict) else _attributes_of(memory)
+        self.length = config.BLOCK_COUNT * config.BLOCK_LENGTH
+        self.installing = False
+        self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
+        interior_count = self.tree.root + 1 - self.tree.leaf_count
+        self.snapshots = Snapshots(config, fields, interior_count)
+        self._block_length = config.BLOCK_LENGTH
+        self._blocks = fields("blocks")
+        self._scratch = fields("scratch")
+        self._modified = fields("modified")
+        self.raw = memoryview(self._blocks)[: self.length]
+        self.view = self.raw[: config.STATE_LENGTH]
+        # One premade view per block: a slice store from it copies at the speed of C.
+        self._block_views = tuple(
+            self.raw[at : at + self._block_length]
+            for at in range(0, self.length, self._block_length)
+        )
+        fill(self._modified, 0, len(self._modified), 1)
+
+    # Execution.
+
+    def write(self, offset, buf, start, length):
+        """state[offset:offset+length] = buf[start:start+length], for checkpoints to notice."""
+        if length <= 0:
+            return
+        end = offset + length
+        assert offset >= 0 and end <= self.length, "write outside of the state"
+        block = offset // self._block_length
+        if not self._modified[block]:
+            self._preserve(block)
+        last = (end - 1) // self._block_length
+        while block < last:
+            block += 1
+            if not self._modified[block]:
+                self._preserve(block)
+        copy(self._blocks, offset, buf, start, length)
+
+    def _preserve(self, block):
+        assert not self.installing, "write during state transfer"
+        self.snapshots.own_copy(block, self._block_views[block])
+        self._modified[block] = 1
+
+    def take_checkpoint(self, seqno):
+        """Effects: what the state is now is held as checkpoint `seqno`, the newest one."""
+        assert not self.installing, "checkpoint during state transfer"
+        snapshots = self.snapshots
+        if snapshots.count:
+            assert seqno > snapshots.newest_seqno(), "checkpoints must rise"
+            self._update_leaves(seqno)
+            self._update_paths(seqno)
+            for i in range(snapshots.changed_count()):
+                self._modified[snapshots.changed(i)] = 0
+        else:
+            for block in range(self.tree.leaf_count):
+                self.tree.update_leaf(block, seqno, self._blocks)
+            self.tree.update_interiors()
+            fill(self._modified, 0, len(self._modified), 0)
+        snapshots.open(seqno)
+
+    def _update_leaves(self, seqno):
+        snapshots, tree = self.snapshots, self.tree
+        for i in range(snapshots.changed_count()):
+            block = snapshots.changed(i)
+            snapshots.keep_leaf(block, tree.entries)
+            tree.update_leaf(block, seqno, self._blocks)
+
+    def _update_paths(self, seqno):
+        snapshots, tree = self.snapshots, self.tree
+        divisor = 1
+        for level in range(1, tree.level_count):
+            divisor *= tree.fan_out
+            for i in range(snapshots.changed_count()):
+                index = snapshots.changed(i) // divisor
+                if tree.seqno_of(level, index) != seqno:  # else updated for a neighbour already
+                    snapshots.keep_interior(tree.level_starts[level] + index, tree.entries)
+                    tree.update_interior(level, index, seqno)
+
+    def release_below(self, seqno):
+        """Effects: checkpoints older than `seqno` are not held any more."""
+        snapshots = self.snapshots
+        while snapshots.count and snapshots.oldest_seqno() < seqno:
+            assert snapshots.count > 1, "the newest checkpoint must stay"
+            snapshots.release_oldest()
+
+    def roll_back(self):
+        """Effects: the state is that of the newest checkpoint, later writes are undone."""
+        snapshots = self.snapshots
+        if not snapshots.count:
+            return
+        for i in range(snapshots.changed_count()):
+            block = snapshots.changed(i)
+            snapshots.restore(block, self._blocks)
+            self._modified[block] = 0
+        snapshots.forget_changes()
+
+    # Held checkpoints, as state transfer serves them.
+
+    def holds(self, seqno):
+        return self.snapshots.slot_of(seqno) >= 0
+
+    def root_into(self, seqno, out, at):
+        """The digest (32 bytes) of a held checkpoint. False: not held."""
+        if not self._root_to_scratch(seqno):
+            return False
+        copy(out, at, self._scratch, _ROOT_AT + _DIGEST_AT, _DIGEST)
+        return True
+
+    def checkpoint_digest_equal(self, seqno, buf, at):
+        """Whether checkpoint `seqno` is held and its digest is buf[at:at+32]."""
+        if not self._root_to_scratch(seqno):
+            return False
+        return equal(self._scratch, _ROOT_AT + _DIGEST_AT, buf, at, _DIGEST)
+
+    def _root_to_scratch(self, seqno):
+        slot = self.snapshots.slot_of(seqno)
+        if slot < 0:
+            return False
+        tree = self.tree
+        self.snapshots.entry_into(slot, tree.root, tree.entries, self._scratch, _ROOT_AT)
+        return True
+
+    def block_into(self, seqno, index, out, at):
+        """The block (BLOCK_LENGTH bytes) at a held checkpoint. False: no such block held."""
+        slot = self.snapshots.slot_of(seqno)
+        if slot < 0 or not self.tree.has(0, index):
+            return False
+        self.snapshots.block_into(slot, index, self._blocks, out, at)
+        return True
+
+    def entry_into(self, seqno, level, index, out, at):
+        """The tree entry (36 bytes) of a node at a held checkpoint. False: none held."""
+        slot = self.snapshots.slot_of(seqno)
+        tree = self.tree
+        if slot < 0 or not tree.has(level, index):
+            return False
+        node = tree.level_starts[level] + index
+        self.snapshots.entry_into(slot, node, tree.entries, out, at)
+        return True
+
+    def children_into(self, seqno, level, index, out, at):
+        """The entries of a node's children at a held checkpoint, one behind the other.
+
+        Returns their bytes, at most fan_out * 36; 0: not held, no such node, or a leaf.
+        """
+        slot = self.snapshots.slot_of(seqno)
+        tree = self.tree
+        if slot < 0 or level < 1 or not tree.has(level, index):
+            return 0
+        node = tree.level_starts[level - 1] + index * tree.fan_out
+        count = tree.child_count(level, index)
+        for _ in range(count):
+            self.snapshots.entry_into(slot, node, tree.entries, out, at)
+            node += 1
+            at += _ENTRY
+        return count * _ENTRY
+
+    # Installing a fetched state.
+
+    def begin_install(self):
+        """Effects: no checkpoint is held; entries tell what the blocks really contain.
+
+        Everything is hashed again, so that transfer also mends memory that has rotted. May
+        be called again while installing, for a newer target: blocks installed so far stay.
+        """
+        self.roll_back()
+        while self.snapshots.count:
+            self.snapshots.release_oldest()
+        self.installing = True
+        fill(self._modified, 0, len(self._modified), 0)
+        for block in range(self.tree.leaf_count):
+            self.tree.update_leaf(block, self.tree.seqno_of(0, block), self._blocks)
+        self.tree.update_interiors()
+
+    def entry_equal(self, level, index, buf, at):
+        """Whether the live state has this entry (36 bytes): then nothing below is to fetch."""
+        tree = self.tree
+        node = tree.level_starts[level] + index
+        return equal(tree.entries, node * _ENTRY, buf, at, _ENTRY)
+
+    def install_block(self, index, modified_seqno, buf, start, digest, digest_at):
+        """Write a fetched block. False: it is not the block that the digest names.
+
+        Requires: 6 bytes behind the block in `buf` (they are borrowed and put back).
+        """
+        assert self.installing, "begin_install comes first"
+        tree = self.tree
+        if not tree.leaf_matches(index, modified_seqno, buf, start, digest, digest_at):
+            return False
+        copy(self._blocks, index * self._block_length, buf, start, self._block_length)
+        tree.put_entry(0, index, digest, digest_at, modified_seqno)
+        return True
+
+    def finish_install(self, seqno, digest, digest_at):
+        """Effects: the state is checkpoint `seqno`, the only one held.
+
+        False, and still installing: the root is not the digest, blocks are missing.
+        """
+        assert self.installing, "begin_install comes first"
+        tree = self.tree
+        tree.update_interiors()
+        if not equal(tree.entries, tree.root * _ENTRY + _DIGEST_AT, digest, digest_at, _DIGEST):
+            return False
+        self.installing = False
+        self.snapshots.open(seqno)
+        return True

@@ -1,0 +1,275 @@
+"""Message layouts: every byte position that is on the air stands in this file, and only here.
+
+Header, 16 bytes (one AES block), little-endian, the same for all messages:
+
+    0  version << 4 | flags    1  type       2  sender u16    4  group id u16
+    6  length u16 (whole message, authenticator included)
+    8  view u32               12  seqno u32
+
+Bodies; `n` replicas, `t` tag bytes, `m` = mask bytes = ceil(n / 8):
+
+    REQUEST          seqno = request_id, view = 0; the operation
+    PRE-PREPARE      time_s u32, time_ms u16, count u8, zero u8, then per request
+                       0, entry   the request by its digest (entry: see below), or
+                       1, message the whole REQUEST inline
+    PREPARE, COMMIT  batch digest 32
+    REPLY            seqno = request_id; the result, or (flag) its SHA-256
+    CHECKPOINT       digest 32
+    VIEW-CHANGE      seqno = low_mark; counts c, p, q u8 and a zero; c x (seqno u32, digest),
+                       p x and q x (seqno - low_mark u8, view u32, digest)
+    VIEW-CHANGE-ACK  replica u8, digest of its VIEW-CHANGE
+    NEW-VIEW         seqno = chosen checkpoint; counts v, x u8; its digest; v x (replica u8,
+                       digest); x x digest, null = zeros
+    STATUS           seqno = low_mark; last_executed u32, round u8, slot count u8; per slot
+                       state u8, missing bodies u16, prepare mask m, commit mask m; per
+                       checkpoint interval of the window the CHECKPOINT mask m;
+                       VIEW-CHANGE mask m
+    FETCH            seqno = checkpoint; level u8, zero u8, index u16, mask u16: the children of
+                       a node (mask 0), or the blocks index + i with bit i of the mask set
+    META-DATA        seqno = checkpoint; level u8, zero u8, index u16, count u16, zero u16;
+                       count x (last modified u32, digest 32)
+    DATA             seqno = checkpoint; index u16, zero u16, last modified u32; the block
+
+Behind the body stands the authenticator: one tag per receiving replica, the sender's own left
+out; REPLY, FETCH, META-DATA and DATA have one receiver and one tag.
+
+A batch in its canonical form (what the batch digest covers, and what a slot stores) is
+time_s u32, time_ms u16, count u8, zero u8, then per request an entry of 40 bytes:
+client_id u16, length u16 of the REQUEST message, request_id u32, request digest 32.
+
+Rule of the file: after `structure.Wire.check` returned 0 no accessor can fail. Nothing here allocates.
+"""
+
+from tinybft.compat import const
+from tinybft.octets import get_u16, get_u32, put_u16, put_u32
+
+VERSION = const(1)
+
+REQUEST = const(1)
+PRE_PREPARE = const(2)
+PREPARE = const(3)
+COMMIT = const(4)
+REPLY = const(5)
+CHECKPOINT = const(6)
+VIEW_CHANGE = const(7)
+VIEW_CHANGE_ACK = const(8)
+NEW_VIEW = const(9)
+STATUS = const(10)
+FETCH = const(11)
+META_DATA = const(12)
+DATA = const(13)
+TYPE_MAX = const(13)
+
+TYPE_NAMES = (
+    "",
+    "REQUEST",
+    "PRE-PREPARE",
+    "PREPARE",
+    "COMMIT",
+    "REPLY",
+    "CHECKPOINT",
+    "VIEW-CHANGE",
+    "VIEW-CHANGE-ACK",
+    "NEW-VIEW",
+    "STATUS",
+    "FETCH",
+    "META-DATA",
+    "DATA",
+)
+
+# Flags, by type.
+FLAG_READ_ONLY = const(1)  # REQUEST
+FLAG_RECOVERY = const(2)  # REQUEST
+FLAG_TENTATIVE = const(1)  # REPLY
+FLAG_DIGEST = const(2)  # REPLY: the body is the digest of the result
+FLAG_STABLE = const(1)  # CHECKPOINT
+FLAG_ACTIVE = const(1)  # STATUS: the sender takes part in its view
+
+HEADER_LENGTH = const(16)
+DIGEST_LENGTH = const(32)
+BATCH_HEADER_LENGTH = const(8)
+ENTRY_LENGTH = const(40)
+BY_DIGEST = const(0)
+INLINE = const(1)
+STATUS_HEADER_LENGTH = const(6)
+FETCH_BODY_LENGTH = const(6)
+META_DATA_HEADER_LENGTH = const(8)
+DATA_HEADER_LENGTH = const(8)
+
+
+def flags(buf):
+    return buf[0] & 15
+
+
+def message_type(buf):
+    return buf[1]
+
+
+def sender(buf):
+    return get_u16(buf, 2)
+
+
+def length(buf, at=0):
+    return get_u16(buf, at + 6)
+
+
+def view(buf):
+    return get_u32(buf, 8)
+
+
+def seqno(buf, at=0):
+    return get_u32(buf, at + 12)
+
+
+def put_header(buf, kind, flag_bits, sender_id, group_id, view_number, number):
+    """Write all of the header but the length, which `put_length` adds when it is known."""
+    buf[0] = VERSION << 4 | flag_bits
+    buf[1] = kind
+    put_u16(buf, 2, sender_id)
+    put_u16(buf, 4, group_id)
+    put_u32(buf, 8, view_number)
+    put_u32(buf, 12, number)
+
+
+def put_length(buf, total):
+    put_u16(buf, 6, total)
+
+
+def request_sender(buf, at):
+    """Client of the REQUEST message that starts at buf[at]."""
+    return get_u16(buf, at + 2)
+
+
+# --- canonical batch and its entries -----------------------------------------------------
+
+
+def batch_time_s(buf, at):
+    return get_u32(buf, at)
+
+
+def batch_time_ms(buf, at):
+    return get_u16(buf, at + 4)
+
+
+def batch_count(buf, at):
+    return buf[at + 6]
+
+
+def put_batch_header(buf, at, time_s, time_ms, count):
+    put_u32(buf, at, time_s)
+    put_u16(buf, at + 4, time_ms)
+    buf[at + 6] = count
+    buf[at + 7] = 0
+
+
+def entry_at(at, index):
+    """Offset of entry `index` of the canonical batch at `at`."""
+    return at + BATCH_HEADER_LENGTH + index * ENTRY_LENGTH
+
+
+def entry_client(buf, at):
+    return get_u16(buf, at)
+
+
+def entry_length(buf, at):
+    return get_u16(buf, at + 2)
+
+
+def entry_request_id(buf, at):
+    return get_u32(buf, at + 4)
+
+
+ENTRY_DIGEST = const(8)  # offset of the digest inside an entry
+
+
+def put_entry(buf, at, client_id, message_length, request_id):
+    """Write all of an entry but its digest, which belongs at `at + ENTRY_DIGEST`."""
+    put_u16(buf, at, client_id)
+    put_u16(buf, at + 2, message_length)
+    put_u32(buf, at + 4, request_id)
+
+
+# --- STATUS ------------------------------------------------------------------------------
+
+
+def status_last_executed(buf):
+    return get_u32(buf, 16)
+
+
+def status_round(buf):
+    return buf[20]
+
+
+def status_slot_count(buf):
+    return buf[21]
+
+
+def put_status_header(buf, last_executed, round_number, slot_count):
+    put_u32(buf, 16, last_executed)
+    buf[20] = round_number
+    buf[21] = slot_count
+
+
+def get_mask(buf, at, width):
+    mask = 0
+    shift = 0
+    for i in range(at, at + width):
+        mask |= buf[i] << shift
+        shift += 8
+    return mask
+
+
+def put_mask(buf, at, width, mask):
+    for i in range(at, at + width):
+        buf[i] = mask & 255
+        mask >>= 8
+
+
+# --- state transfer ----------------------------------------------------------------------
+
+
+def fetch_level(buf):
+    return buf[16]
+
+
+def fetch_index(buf):
+    return get_u16(buf, 18)
+
+
+def fetch_mask(buf):
+    return get_u16(buf, 20)
+
+
+def put_fetch(buf, level, index, mask):
+    buf[16] = level
+    buf[17] = 0
+    put_u16(buf, 18, index)
+    put_u16(buf, 20, mask)
+
+
+def meta_data_count(buf):
+    return get_u16(buf, 20)
+
+
+def put_meta_data_header(buf, level, index, count):
+    put_fetch(buf, level, index, count)
+    put_u16(buf, 22, 0)
+
+
+def entry_modified(buf, at):
+    """Last modifying checkpoint in the partition tree's entry at buf[at]."""
+    return get_u32(buf, at)
+
+
+def data_index(buf):
+    return get_u16(buf, 16)
+
+
+def data_modified(buf):
+    return get_u32(buf, 20)
+
+
+def put_data_header(buf, index, modified):
+    put_u16(buf, 16, index)
+    put_u16(buf, 18, 0)
+    put_u32(buf, 20, modified)

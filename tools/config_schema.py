@@ -1,0 +1,167 @@
+"""The parameters of config.toml: where each one stands, its type, its limits and why.
+
+One table; the parser, the messages, the generated module and its hash are made from it.
+A parameter alone is checked here, what ties several together in `config_rules`.
+
+    kind        TOML value                     in tinybft/config.py
+    Whole       integer within low..high       int
+    Choice      one of a few strings           str
+    Address     IPv4 address (or multicast)    str
+    Addresses   list of IPv4 addresses         tuple of str
+"""
+
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+
+_TICKS_MAX = 2**29 - 1
+
+
+@dataclass(frozen=True)
+class Whole:
+    low: int
+    high: int
+    why: str
+
+    def complaint(self, value):
+        """What is wrong with a value, in words that follow `section.key = value:`; or ''."""
+        if type(value) is not int:
+            return f"must be an integer, not {_type_of(value)}; write a plain number"
+        if not self.low <= value <= self.high:
+            return f"must lie in {self.low}..{self.high} ({self.why}); choose a value in it"
+        return ""
+
+
+@dataclass(frozen=True)
+class Choice:
+    options: tuple
+    later: tuple = ()
+
+    def complaint(self, value):
+        shown = ", ".join(f'"{option}"' for option in self.options)
+        if type(value) is not str:
+            return f"must be a string, not {_type_of(value)}; use {shown}"
+        if value in self.later:
+            return f"is not available yet in this version; use {shown}"
+        if value not in self.options:
+            return f"is not a known choice; use {shown}"
+        return ""
+
+
+@dataclass(frozen=True)
+class Address:
+    multicast: bool = False
+
+    def complaint(self, value):
+        if type(value) is not str:
+            return f'must be a string, not {_type_of(value)}; write it as "192.168.1.2"'
+        try:
+            address = IPv4Address(value)
+        except ValueError:
+            return 'is not an IPv4 address; write four numbers such as "192.168.1.2"'
+        if address.is_multicast is not self.multicast:
+            if self.multicast:
+                return "is not a multicast group; choose one in 224.0.0.0..239.255.255.255"
+            return "is a multicast group, but one host is meant; give the address of a host"
+        return ""
+
+
+@dataclass(frozen=True)
+class Addresses:
+    def complaint(self, value):
+        if type(value) is not list:
+            return f'must be a list, not {_type_of(value)}; write [] or ["192.168.1.2", ...]'
+        for item in value:
+            wrong = Address().complaint(item)
+            if wrong:
+                return f"{shown(item)} {wrong}"
+        if len(set(value)) < len(value):
+            return "names a host twice; give each replica an address of its own"
+        return ""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    section: str
+    key: str
+    kind: Whole | Choice | Address | Addresses
+    name: str = ""
+    agreed: bool = False
+    """Whether all members must have the same value (it enters CONFIG_HASH)."""
+
+    @property
+    def constant(self):
+        """Its name in tinybft/config.py."""
+        return self.name or self.key.upper()
+
+    @property
+    def path(self):
+        return f"[{self.section}] {self.key}"
+
+
+def _type_of(value):
+    names = {bool: "a boolean", int: "an integer", float: "a float", str: "a string"}
+    return names.get(type(value), "a " + type(value).__name__)
+
+
+def shown(value):
+    """A value as TOML spells it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return f'"{value}"'
+    if isinstance(value, list | tuple):
+        return "[" + ", ".join(shown(item) for item in value) + "]"
+    return str(value)
+
+
+def _agreed(section, key, kind):
+    return Parameter(section, key, kind, agreed=True)
+
+
+def _timeout(key, agreed=False):
+    kind = Whole(1, _TICKS_MAX, "milliseconds; half the range of a tick counter of 2**30")
+    return Parameter("timeouts", key, kind, agreed=agreed)
+
+
+def _region(key):
+    kind = Choice(("ram",), later=("mirror", "nvm"))
+    return Parameter("storage", key, kind, name="STORAGE_" + key.upper())
+
+
+PARAMETERS = (
+    _agreed("group", "fault_count", Whole(1, 10, "vote masks are 31 bits wide and n = 3f+1")),
+    _agreed("group", "group_id", Whole(0, 65535, "two bytes of every message")),
+    _agreed("group", "client_count", Whole(4, 65535, "a node id is two bytes")),
+    _agreed("agreement", "window", Whole(2, 255, "slots, counted in one byte")),
+    _agreed("agreement", "checkpoint_interval", Whole(1, 127, "at most half of the window")),
+    _agreed("agreement", "batch_count_max", Whole(1, 16, "requests in one pre-prepare")),
+    _agreed("agreement", "pipeline", Whole(1, 255, "at most the window")),
+    _agreed("sizes", "request_length_max", Whole(1, 65535, "bytes of one operation")),
+    _agreed("sizes", "reply_length_max", Whole(1, 65535, "bytes of one result")),
+    _agreed("sizes", "message_length_max", Whole(64, 16384, "bytes of one message")),
+    _agreed("sizes", "inline_length_max", Whole(0, 16384, "bytes of a whole REQUEST")),
+    _agreed("state", "state_length", Whole(16, 2**24, "bytes of application state")),
+    _agreed("state", "block_length", Whole(16, 16384, "bytes, the unit of copy and transfer")),
+    _agreed("authentication", "tag_length", Whole(8, 16, "bytes of an AES-CMAC, 16 when whole")),
+    _timeout("repair_ms"),
+    _timeout("retry_ms"),
+    _timeout("status_ms"),
+    _timeout("request_ms"),
+    _timeout("view_change_ms"),
+    _timeout("retry_max_ms"),
+    _timeout("clock_skew_ms", agreed=True),
+    _region("agreement"),
+    _region("checkpoint"),
+    _region("event"),
+    _region("state"),
+    Parameter("budget", "ram_max", Whole(1, 2**30 - 1, "bytes of all regions together")),
+    Parameter("transport", "kind", Choice(("unix", "esp_now")), name="TRANSPORT"),
+    _agreed("transport", "frame_length", Whole(64, 1400, "bytes in one radio frame or datagram")),
+    Parameter("transport", "multicast_group", Address(multicast=True)),
+    Parameter("transport", "port", Whole(1024, 65535, "UDP ports open to ordinary programs")),
+    Parameter("transport", "interface", Address()),
+    Parameter("transport", "hosts", Addresses()),
+)
+
+SECTIONS = tuple(dict.fromkeys(parameter.section for parameter in PARAMETERS))
+BY_CONSTANT = {parameter.constant: parameter for parameter in PARAMETERS}
