@@ -270,6 +270,56 @@ def test_wait_async_leaves_the_loop_to_others():
     with_nodes(2, check)
 
 
+def test_wait_async_of_two_tasks_at_once():
+    """One that times out every 2 ms must not take the wake-up from the other."""
+
+    def check(config, hals):
+        served = []
+
+        async def serve():
+            await hals[0].wait_async(600000)
+            served.append(received(hals[0], 0))
+
+        async def await_reply():
+            while not served:
+                await hals[0].wait_async(2)
+
+        async def both():
+            serving = asyncio.create_task(serve())
+            waiting = asyncio.create_task(await_reply())
+            await asyncio.sleep(0.02)
+            assert not served
+            hals[1].send(0, b"abc", 3)
+            await serving
+            await waiting
+            assert served == [b"abc"]
+
+        asyncio.run(both())
+
+    with_nodes(2, check)
+
+
+def test_wait_async_that_is_cancelled_leaves_nothing_behind():
+    def check(config, hals):
+        async def cancelled():
+            waiting = asyncio.create_task(hals[0].wait_async(600000))
+            await asyncio.sleep(0.005)
+            waiting.cancel()
+            ended = "returned"
+            try:
+                await waiting
+            except asyncio.CancelledError:
+                ended = "cancelled"
+            assert ended == "cancelled"
+            hals[1].send(0, b"abc", 3)
+            await hals[0].wait_async(600000)
+            assert received(hals[0], 0) == b"abc"
+
+        asyncio.run(cancelled())
+
+    with_nodes(2, check)
+
+
 def test_store_and_entropy():
     path = temporary_path("hal")
 
