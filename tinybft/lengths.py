@@ -13,7 +13,6 @@ from tinybft.wire import (
     FETCH_BODY_LENGTH,
     HEADER_LENGTH,
     META_DATA_HEADER_LENGTH,
-
 )
 
 

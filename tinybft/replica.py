@@ -27,8 +27,8 @@ from tinybft.requests import Replies, Requests
 from tinybft.slots import Slots
 from tinybft.state import State
 from tinybft.status import Status
-from tinybft.transfer import Transfer
 from tinybft.structure import Wire
+from tinybft.transfer import Transfer
 
 
 class Core:
