@@ -28,13 +28,14 @@ from hal.udp_sockets import (
     reader_of,
     unicast_addresses,
 )
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import get_u16, put_u16
 
 _PREFIX_LENGTH = const(2)
-# Reads from one socket before the other gets its turn. Each is emptied first, because
-# alternating would interleave the fragments of two messages.
-_FRAMES_PER_TURN = const(32)
+# One socket is emptied before the other gets its turn, because alternating would interleave the
+# fragments of two messages; but a flood of one must not starve the other. This many datagrams
+# fill a receive buffer of the usual size.
+_FRAMES_PER_TURN = const(256)
 _PROBE_MS = const(200)
 # EPERM, ENODEV, ENETDOWN, ENETUNREACH: the group will not come back by itself.
 _NO_GROUP = (1, 19, 100, 101)
@@ -91,6 +92,7 @@ class UdpAir:
             file=sys.stderr,
         )
 
+    @micropython.native
     def receive(self):
         """Length of the next frame in `frame_in`; 0 = none waits, -1 = it came to nothing."""
         try:
@@ -106,6 +108,7 @@ class UdpAir:
             return -1
         return length or -1
 
+    @micropython.native
     def _read(self):
         """Bytes of the next datagram in `_received`, None when no socket has one."""
         if self._turn_frames == _FRAMES_PER_TURN:
@@ -128,6 +131,7 @@ class UdpAir:
         self._faults.send_target += 1
         return False
 
+    @micropython.native
     def send(self, target, frame_length):
         """Send frame_out[0:frame_length]; requires `reaches(target)`. False = refused."""
         put_u16(self._sent, 0, frame_length)
@@ -152,6 +156,7 @@ class UdpAir:
                 sent = False
         return sent
 
+    @micropython.native
     def _give(self, address):
         try:
             self._sendto(self._sent, address)

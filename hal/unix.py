@@ -16,7 +16,7 @@ from hal.impairment import Impairment
 from hal.readiness import Readiness
 from hal.udp import UdpAir
 from hal.udp_sockets import HalError
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy
 
 __all__ = ("Hal", "HalError")
@@ -50,7 +50,7 @@ class Hal:
     store_length bytes. multicast=False: send to each node by itself, as all nodes must then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option of a node's command line
         self,
         config,
         node_id,
@@ -95,6 +95,7 @@ class Hal:
     def multicast_reason(self):
         return self._air.multicast_reason
 
+    @micropython.native
     def receive_into(self, buf):
         """Length of one whole message in buf, 0 when none is there."""
         if len(buf) < self._message_length_max:
@@ -124,6 +125,7 @@ class Hal:
                 length = -1
         return length
 
+    @micropython.native
     def send(self, target, buf, length):
         """Send buf[0:length] to a node id or to BROADCAST; False when a frame was refused."""
         air = self._air
@@ -147,7 +149,7 @@ class Hal:
 
     async def wait_async(self, ms):
         """The same inside asyncio; allocates."""
-        await self._readiness.wait(max(self._until_due(ms), 0))
+        await self._readiness.wait(self._until_due(ms))
 
     def _until_due(self, ms):
         if self._impairment is not None:

@@ -1,7 +1,10 @@
 """Stand-ins that the tests of the HAL share; they run on both interpreters."""
 
 import gc
+import os
 import sys
+
+from hal.unix import Hal, HalError
 
 ON_MICROPYTHON = sys.implementation.name == "micropython"
 
@@ -60,3 +63,64 @@ def bytes_allocated(function):
 def message_of(length, start=0):
     """A message whose bytes tell their place."""
     return bytearray((start + 7 * i) & 255 for i in range(length))
+
+
+_ports_taken = 0
+
+
+def config_for_air(**values):
+    """A Config with ports of its own, so that tests which run side by side do not meet."""
+    global _ports_taken
+    seed = int.from_bytes(os.urandom(2), "little")
+    _ports_taken += 1
+    port = 20000 + (seed % 600 * 16 + _ports_taken * 16) % 9900
+    return Config(PORT=port, **values)
+
+
+def received(hal, within_ms=1000):
+    """The next whole message as bytes, or None when nothing comes within that time."""
+    buf = bytearray(1152)
+    until = hal.now_ms() + within_ms
+    while True:
+        length = hal.receive_into(buf)
+        if length:
+            return bytes(buf[:length])
+        left = until - hal.now_ms()
+        if left <= 0:
+            return None
+        hal.wait(min(left, 20))
+
+
+def temporary_path(name):
+    """A file name of this test process in the system's folder for such files."""
+    folder = (os.getenv("TMPDIR") or "/tmp").rstrip("/")
+    return "%s/tinybft-%s-%d" % (folder, name, int.from_bytes(os.urandom(4), "little"))
+
+
+def with_nodes(count, test, **options):
+    """Run test(config, hals) on `count` nodes; a port that is taken means another try."""
+    for attempt in range(5):
+        config = config_for_air()
+        hals = []
+        try:
+            for node_id in range(count):
+                hals.append(Hal(config, node_id, **options))
+        except HalError as error:
+            for hal in hals:
+                hal.close()
+            if attempt == 4 or "in use" not in str(error):
+                raise
+            continue
+        try:
+            for hal in hals:
+                received(hal, 0)  # the probes of those that came later
+            test(config, hals)
+        finally:
+            for hal in hals:
+                hal.close()
+        return
+
+
+def counted(hal):
+    faults = hal.faults
+    return {name: getattr(faults, name) for name in faults.names() if getattr(faults, name)}
