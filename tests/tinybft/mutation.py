@@ -42,11 +42,11 @@ def extend(random, frame, scene):
 
 
 def edit_number(random, frame, scene):
-    """View, seqno or any aligned u32 of the body: one more, one less, or an edge."""
+    """View, seqno or any u32 of the body: one more, one less, or an edge."""
     out = bytearray(frame)
     at = (8, 12, 12)[random.below(3)]
-    if random.below(4) == 0 and len(out) >= 24:
-        at = 16 + random.below((len(out) - 20) // 4 + 1) * 4
+    if random.below(3) == 0 and len(out) >= 24:
+        at = 16 + random.below(min(48, len(out) - 19))
     if random.below(2):
         value = get_u32(out, at) + (1 if random.below(2) else -1)
     else:
