@@ -179,8 +179,8 @@ class Bench:
         head = u32(time[0]) + u16(time[1]) + bytes((len(requests), 0))
         entries = [self.entry(r) for r in requests]
         body = head
-        for request, entry in zip(requests, entries):
-            body += b"\x01" + request if inline else b"\x00" + entry
+        for i, entry in enumerate(entries):
+            body += b"\x01" + requests[i] if inline else b"\x00" + entry
         return Batch(body, sha256(head + b"".join(entries)))
 
     def pre_prepare(self, sender, seqno, batch, view=0, bad_for=()):

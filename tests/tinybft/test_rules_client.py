@@ -233,10 +233,10 @@ def test_retry_is_byte_identical_and_multicast():
 def test_retries_back_off_randomly_up_to_the_maximum():
     requester = started(RETRY_MS=20, RETRY_MAX_MS=300)
     times = retry_times(requester, 3000)
-    gaps = [b - a for a, b in zip([0] + times, times)]
+    gaps = [times[0]] + [times[i] - times[i - 1] for i in range(1, len(times))]
     assert gaps[0] == 20
-    for shorter, longer in zip(gaps, gaps[1:]):
-        assert min(2 * shorter, 300) <= longer <= min(3 * shorter, 300)
+    for i in range(1, len(gaps)):
+        assert min(2 * gaps[i - 1], 300) <= gaps[i] <= min(3 * gaps[i - 1], 300)
     assert gaps[-1] == 300
 
 
