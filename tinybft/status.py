@@ -189,18 +189,16 @@ class Status:
     # --- what to answer ---
 
     def may_answer(self, peer):
-        """True at most once per `repair_ms` and peer."""
-        now = self.core.progress.now
-        if elapsed(now, self._answered_at[peer]) < self._repair_ms:
-            return False
-        self._answered_at[peer] = now
-        return True
+        """True unless `peer` was answered within the last `repair_ms`."""
+        return elapsed(self.core.progress.now, self._answered_at[peer]) >= self._repair_ms
 
     def on_status(self, buf):
         core = self.core
         progress = core.progress
         sender = wire.sender(buf)
         self.heard_at[sender] = progress.now
+        # Only now that the tag was good: or a forger could use up the sender's turn.
+        self._answered_at[sender] = progress.now
         their_low = wire.seqno(buf)
         their_executed = wire.status_last_executed(buf)
         count = wire.status_slot_count(buf)
