@@ -25,7 +25,7 @@ from tinybft.jitter import Jitter
 _PARTS = ("progress", "clock", "slots", "state", "requests", "replies", "batches", "agreement") + (
     ("checkpoints", "transfer", "execution", "status", "random", "client")
 )
-_SCRATCH = ("now", "_digest")
+_SCRATCH = ("now", "_digest", "_authentic")
 _REGIONS = ("slots", "certificates", "peers", "pending", "replies", "event", "client")
 _DIGESTS_MAX = 3
 _TAGS_MAX = 3
