@@ -12,7 +12,7 @@ _LATER_FAULTS = {"none", "service", "seqno_exhausted"}
 
 @pytest.fixture(scope="module")
 def report():
-    return run_on_micropython(script="allocation.py", heap="2M")
+    return run_on_micropython(script="allocation.py", heap="4M")
 
 
 def test_message_path_allocates_nothing_outside_hashing(report):
