@@ -63,29 +63,33 @@ class Requests:
         core = self.core
         client = wire.sender(buf)
         number = wire.seqno(buf)
-        executed = core.execution.last_request_id(client)
         if client == core.progress.replica_id and not local:
             # The own request, relayed by a peer: of use only where a batch lacks its body.
             core.auth.digest_message(buf, 0, core.wire.body_end(buf))
             used = core.agreement.on_body(buf, client, number, core.auth.digest)
             return 0 if used else faults.NOT_NEEDED
+        executed = core.execution.known_request_id(client)
+        if core.agreement.misses_body_of(client, number):
+            return self._fill_slots(buf, client, number, executed, local)
         if number < executed:
             return faults.OLD_REQUEST
         if number == executed:
             return core.replies.on_repeated(buf, client, local)
-        if core.agreement.misses_body_of(client, number):
-            return self._fill_slots(buf, client, number, local)
         if self.phase(client) != NONE and self.request_id(client) >= number:
             return faults.NOT_NEEDED
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
         return self._keep(buf, client, local)
 
-    def _fill_slots(self, buf, client, number, local):
-        """A body that some slot waits for: believed by digest, kept if authentic as well."""
+    def _fill_slots(self, buf, client, number, executed, local):
+        """A body that some slot waits for: believed by digest, kept if authentic as well.
+
+        A faulty primary may name a request again that was executed: that is not kept.
+        """
         core = self.core
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
         used = core.agreement.on_body(buf, client, number, core.auth.digest)
-        if self.phase(client) == NONE or self.request_id(client) < number:
+        newest = self.request_id(client) if self.phase(client) != NONE else executed
+        if newest < number:
             fault = self._keep(buf, client, local)
             return 0 if used else fault
         return 0 if used else faults.NOT_NEEDED
