@@ -1,0 +1,102 @@
+"""What a run is asked to do, and what each of its nodes is told: plans and shares.
+
+`Options` is one run as a person described it; `plan` turns it into the document that
+tools/unix_replica.py reads.
+"""
+
+from dataclasses import dataclass, field
+
+from tools.refusal import Refusal
+
+DEFAULT_SIZES = (16, 64, 256, 900)
+REPORT_MS = 250
+SECONDS_MAX = 10**6  # "no limit" for a workload that is bounded by its operations
+
+
+@dataclass(frozen=True)
+class Options:
+    """One run. Percentages apply to each frame and receiver; None means the default."""
+
+    operations: int = 4000
+    seconds: int | None = None  # the workload ends after this, whatever it has done
+    loss: float = 5.0
+    duplicate: float = 0.0
+    delay_ms: int = 0
+    jitter_ms: int = 0
+    sizes: tuple = DEFAULT_SIZES
+    mix: str = "all"
+    clients: tuple | None = None  # ids; None: all replicas and the first external client
+    kill: str = "backup"  # "backup", "none" or a replica id
+    seed: int = 1
+    heap: str = "400K"
+    report_ms: int = REPORT_MS
+    keep: bool = False
+    wrappers: dict = field(default_factory=dict)  # {node_id: command to run it under}
+
+
+def client_ids(config, options):
+    """The nodes that run the workload; raises Refusal."""
+    if options.clients is None:
+        return tuple(range(min(config.REPLICA_COUNT + 1, config.CLIENT_COUNT)))
+    for client_id in options.clients:
+        if not 0 <= client_id < config.CLIENT_COUNT:
+            raise Refusal(
+                f"--clients {client_id}: unknown client; this group has the clients"
+                f" 0..{config.CLIENT_COUNT - 1} (client_count = {config.CLIENT_COUNT})"
+            )
+    if not options.clients:
+        raise Refusal("--clients: empty; name at least one client id")
+    return tuple(sorted(set(options.clients)))
+
+
+def victim(config, options):
+    """The replica that is killed half-way, or None; raises Refusal."""
+    if options.kill == "none":
+        return None
+    if options.kill == "backup":
+        return config.REPLICA_COUNT - 1
+    if not options.kill.isdigit() or int(options.kill) >= config.REPLICA_COUNT:
+        raise Refusal(
+            f"--kill {options.kill}: is none of backup, none, 1..{config.REPLICA_COUNT - 1};"
+            " choose one of them"
+        )
+    if int(options.kill) == 0:
+        raise Refusal(
+            "--kill 0: replica 0 is the primary of view 0, and view changes are not available"
+            f" yet in this version; choose one of 1..{config.REPLICA_COUNT - 1}"
+        )
+    return int(options.kill)
+
+
+def shares(operations, clients):
+    """{client_id: operations}, adding up to `operations`."""
+    each, rest = divmod(operations, len(clients))
+    return {client_id: each + (i < rest) for i, client_id in enumerate(clients)}
+
+
+def plan(folder, options, node_id, operations):
+    """The document for one node; operations is None for a node without a workload."""
+    return {
+        "node_id": node_id,
+        "key_path": str(folder.key_file(node_id)),
+        "store_path": str(folder.node_file(node_id, "store")),
+        "report_path": str(folder.node_file(node_id, "json")),
+        "ledger_path": str(folder.node_file(node_id, "ledger")),
+        "latency_path": str(folder.node_file(node_id, "latency")),
+        "report_ms": options.report_ms,
+        "network": {
+            "loss_percent": options.loss,
+            "duplicate_percent": options.duplicate,
+            "delay_ms": options.delay_ms,
+            "jitter_ms": options.jitter_ms,
+            "seed": options.seed * 1000 + node_id,
+        },
+        "workload": operations
+        and {
+            "operations": operations,
+            "seconds": options.seconds or SECONDS_MAX,
+            "sizes": options.sizes,
+            "mix": options.mix,
+            "seed": options.seed * 1000 + 500 + node_id,
+        },
+    }
