@@ -86,6 +86,9 @@ assert WINDOW >= 2 * CHECKPOINT_INTERVAL, (
 assert WINDOW % CHECKPOINT_INTERVAL == 0, (
     "the window must be a multiple of the checkpoint interval"
 )
+assert WINDOW * (FAULT_COUNT + 2) <= 255, (
+    "a VIEW-CHANGE counts its f + 2 claims per slot in one byte"
+)
 assert PIPELINE <= WINDOW, "only batches inside the window can be open"
 assert MESSAGE_LENGTH_MAX % 4 == 0, (
     "message slots lie one after another and must stay aligned to 4 bytes"

@@ -13,6 +13,7 @@ the same table that `tinybft memory` prints, so the two cannot disagree. Allocat
 `Memory.__init__` only: at import on a device, once per simulated replica in a simulation.
 """
 
+from tinybft.partition import level_lengths
 from tinybft.state import state_fields
 from tinybft.wire import (
     BATCH_HEADER_LENGTH,
@@ -128,8 +129,8 @@ def event_fields(config):
         ("new_view", message_length(config, "NEW-VIEW"), "one NEW-VIEW message"),
         (
             "transfer",
-            config.BLOCK_COUNT * 36,
-            "blocks x (last modified 4 + digest 32): the target of a state transfer",
+            sum(level_lengths(config)) * 36,
+            "nodes of the partition tree x 36: the target of a state transfer",
         ),
     )
 
@@ -141,8 +142,8 @@ def client_fields(config):
         ("result", aligned(config.REPLY_LENGTH_MAX), "the result it brought"),
         (
             "replies",
-            config.REPLICA_COUNT * DIGEST_LENGTH,
-            "n x digest of the result that each replica reported",
+            config.REPLICA_COUNT * (4 + DIGEST_LENGTH),
+            "n x (result length 4 + digest, or short result, 32) as each replica reported",
         ),
     )
 
@@ -179,6 +180,17 @@ def region_rows(config):
     for name, length, text, row in state_fields(config):
         rows.append(("state", name, length, text, row))
     return tuple(rows)
+
+
+class ClientMemory:
+    """What a node needs that is a client only."""
+
+    def __init__(self, config):
+        self.client = bytearray(offsets(client_fields(config))["size"])
+        self.received = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
+
+    def bytes_reserved(self):
+        return {"client": len(self.client), "scratch": len(self.received)}
 
 
 class Memory:

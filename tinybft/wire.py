@@ -24,7 +24,8 @@ Bodies; `n` replicas, `t` tag bytes, `m` = mask bytes = ceil(n / 8):
                        state u8, missing bodies u16, prepare mask m, commit mask m; per
                        checkpoint interval of the window the CHECKPOINT mask m;
                        VIEW-CHANGE mask m
-    FETCH            seqno = checkpoint; level u8, zero u8, index u16
+    FETCH            seqno = checkpoint; level u8, zero u8, index u16, mask u16: the children of
+                       a node (mask 0), or the blocks index + i with bit i of the mask set
     META-DATA        seqno = checkpoint; level u8, zero u8, index u16, count u16, zero u16;
                        count x (last modified u32, digest 32)
     DATA             seqno = checkpoint; index u16, zero u16, last modified u32; the block
@@ -41,6 +42,7 @@ Rule of the file: after `Wire.check` returned 0 no accessor can fail. Nothing he
 
 from tinybft.compat import const
 from tinybft.octets import get_u16, get_u32, put_u16, put_u32
+from tinybft.partition import fan_out_of
 
 VERSION = const(1)
 
@@ -91,6 +93,7 @@ ENTRY_LENGTH = const(40)
 BY_DIGEST = const(0)
 INLINE = const(1)
 STATUS_HEADER_LENGTH = const(6)
+FETCH_BODY_LENGTH = const(6)
 META_DATA_HEADER_LENGTH = const(8)
 DATA_HEADER_LENGTH = const(8)
 
@@ -242,10 +245,15 @@ def fetch_index(buf):
     return get_u16(buf, 18)
 
 
-def put_fetch(buf, level, index):
+def fetch_mask(buf):
+    return get_u16(buf, 20)
+
+
+def put_fetch(buf, level, index, mask):
     buf[16] = level
     buf[17] = 0
     put_u16(buf, 18, index)
+    put_u16(buf, 20, mask)
 
 
 def meta_data_count(buf):
@@ -253,9 +261,13 @@ def meta_data_count(buf):
 
 
 def put_meta_data_header(buf, level, index, count):
-    put_fetch(buf, level, index)
-    put_u16(buf, 20, count)
+    put_fetch(buf, level, index, count)
     put_u16(buf, 22, 0)
+
+
+def entry_modified(buf, at):
+    """Last modifying checkpoint in the partition tree's entry at buf[at]."""
+    return get_u32(buf, at)
 
 
 def data_index(buf):
@@ -364,6 +376,8 @@ class Wire:
         count = batch_count(buf, HEADER_LENGTH)
         if count > self._batch_count_max or batch_time_ms(buf, HEADER_LENGTH) > 999:
             return BAD_FIELD
+        if buf[HEADER_LENGTH + 7]:
+            return BAD_FIELD
         at = HEADER_LENGTH + BATCH_HEADER_LENGTH
         end = HEADER_LENGTH + body
         for _ in range(count):
@@ -408,7 +422,7 @@ class Wire:
 
     def _check_transfer(self, kind, buf, body):
         if kind == FETCH:
-            return 0 if body == 4 else BAD_LENGTH
+            return 0 if body == FETCH_BODY_LENGTH else BAD_LENGTH
         if kind == DATA:
             return 0 if body == DATA_HEADER_LENGTH + self._block_length else BAD_LENGTH
         if body < META_DATA_HEADER_LENGTH:
@@ -452,12 +466,6 @@ def view_change_body_max(config):
     return 4 + 36 * config.CHECKPOINT_COUNT + 37 * w + 37 * w * q_per_seqno
 
 
-def fan_out(config):
-    """Children of one interior node of the partition tree: one META-DATA carries them all."""
-    room = config.MESSAGE_LENGTH_MAX - HEADER_LENGTH - META_DATA_HEADER_LENGTH
-    return min(256, (room - config.TAG_LENGTH) // 36)
-
-
 def length_rows(config):
     """((message, longest length in bytes, the sum in words), ...) for all message types."""
     auth = authenticator_length(config)
@@ -470,7 +478,7 @@ def length_rows(config):
     by_digest = BATCH_HEADER_LENGTH + b * (1 + ENTRY_LENGTH)
     one_inline = min(config.INLINE_LENGTH_MAX, request_length_max(config))
     inline = max(0, one_inline - ENTRY_LENGTH)
-    children = min(fan_out(config), config.BLOCK_COUNT)
+    children = min(fan_out_of(config), config.BLOCK_COUNT)
     return (
         (
             "REQUEST",
@@ -511,7 +519,7 @@ def length_rows(config):
             HEADER_LENGTH + status + auth,
             "header 16 + 6 + W x (3 + 2 masks) + W/K + 1 masks + authenticator",
         ),
-        ("FETCH", HEADER_LENGTH + 4 + tag, "header 16 + 4 + tag"),
+        ("FETCH", HEADER_LENGTH + FETCH_BODY_LENGTH + tag, "header 16 + 6 + tag"),
         (
             "META-DATA",
             HEADER_LENGTH + META_DATA_HEADER_LENGTH + 36 * children + tag,

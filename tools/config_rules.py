@@ -13,8 +13,6 @@ from dataclasses import dataclass
 
 from tools.config_schema import BY_CONSTANT, shown
 
-FRAGMENT_COUNT_MAX = 16
-
 DERIVED = (
     ("REPLICA_COUNT", "3 * FAULT_COUNT + 1", "n, ids 0..n-1"),
     ("QUORUM", "2 * FAULT_COUNT + 1", "any two share a correct replica"),
@@ -46,8 +44,6 @@ class Rule:
     words: str
     at: str
     remedy: str
-    asserted: bool = True
-    """Whether the generated module asserts it too; not what only the host can act on."""
 
 
 RULES = (
@@ -75,6 +71,12 @@ RULES = (
         at="WINDOW",
         remedy="set window to {(WINDOW // CHECKPOINT_INTERVAL + 1) * CHECKPOINT_INTERVAL}"
         " or choose a checkpoint_interval that divides it",
+    ),
+    Rule(
+        "WINDOW * (FAULT_COUNT + 2) <= 255",
+        "a VIEW-CHANGE counts its f + 2 claims per slot in one byte",
+        at="WINDOW",
+        remedy="lower window to {255 // (FAULT_COUNT + 2)} or less, or fault_count",
     ),
     Rule(
         "PIPELINE <= WINDOW",

@@ -49,7 +49,7 @@ class Source:
         return wrong and f" = {shown(value)} {wrong}"
 
     def _strangers(self):
-        known = {(parameter.section, parameter.key) for parameter in PARAMETERS}
+        known = [(parameter.section, parameter.key) for parameter in PARAMETERS]
         for section, table in self.tables.items():
             if section not in SECTIONS:
                 place = self.place(section) if isinstance(table, dict) else self.place("", section)

@@ -33,7 +33,7 @@ def render(name, raw):
     parts.append("\n# derived\n")
     parts += [f"# {words}\n{name} = {expression}\n" for name, expression, words in DERIVED]
     parts.append("\n")
-    parts += [_assertion(rule) for rule in RULES if rule.asserted]
+    parts += [_assertion(rule) for rule in RULES]
     return "".join(parts)
 
 

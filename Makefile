@@ -1,0 +1,46 @@
+# make demo    four MicroPython replicas agree under load, loss and a killed backup
+# make test    the whole suite, on CPython and on the real MicroPython
+# make lint    ruff, and that tinybft/config.py is what config.toml gives
+# make clean   remove what make made
+#
+# Each needs Python 3.11 or newer (PYTHON=python3.12 chooses one) and makes .venv by itself.
+
+PYTHON ?= python3
+VENV = .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/installed
+
+.PHONY: demo test lint clean venv
+
+# An invalid config.toml stops here, before anything runs.
+demo: $(STAMP)
+	$(BIN)/tinybft config
+	$(BIN)/tinybft cluster
+
+test: $(STAMP)
+	$(BIN)/python -m pytest
+
+lint: $(STAMP)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/tinybft config --check
+
+venv: $(STAMP)
+
+# The stamp is written last: an installation that broke off is begun anew.
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$(PYTHON) is missing or older than Python 3.11;" \
+	    "install a newer one or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { \
+	  echo "$(PYTHON) cannot make virtual environments;" \
+	    "install its venv package (on Debian: python3-venv)" >&2; exit 2; }
+	rm -rf $(VENV)
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
+	  --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,62 @@
+"""Stand-ins that the tests of the HAL share; they run on both interpreters."""
+
+import gc
+import sys
+
+ON_MICROPYTHON = sys.implementation.name == "micropython"
+
+
+class Config:
+    """The attributes of tinybft/config.py that the HAL reads; keywords replace values."""
+
+    GROUP_ID = 1
+    REPLICA_COUNT = 4
+    CLIENT_COUNT = 5
+    MESSAGE_LENGTH_MAX = 1152
+    TAG_LENGTH = 8
+    FRAME_LENGTH = 250
+    MULTICAST_GROUP = "239.66.84.1"
+    PORT = 20000
+    INTERFACE = "127.0.0.1"
+    HOSTS = ()
+
+    def __init__(self, **values):
+        for name in values:
+            setattr(self, name, values[name])
+
+
+def raises(error, function, *arguments):
+    """The error that function(*arguments) must raise."""
+    try:
+        function(*arguments)
+    except error as caught:
+        return caught
+    raise AssertionError("no " + error.__name__)
+
+
+def bytes_allocated(function):
+    """Bytes that the second of two calls takes; the third has the heap locked. CPython: 0."""
+    function()
+    if not ON_MICROPYTHON:
+        return 0
+    import micropython
+
+    gc.collect()
+    gc.disable()
+    try:
+        before = gc.mem_alloc()
+        function()
+        after = gc.mem_alloc()
+    finally:
+        gc.enable()
+    micropython.heap_lock()
+    try:
+        function()
+    finally:
+        micropython.heap_unlock()
+    return after - before
+
+
+def message_of(length, start=0):
+    """A message whose bytes tell their place."""
+    return bytearray((start + 7 * i) & 255 for i in range(length))

@@ -1,0 +1,115 @@
+"""The project's own bans, which no general linter knows."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from tools.config import generate
+
+ROOT = Path(__file__).resolve().parents[1]
+FOLDERS = ("hal", "tests", "tinybft", "tools")
+DEVICE_FOLDERS = ("hal", "tinybft")
+LINE_LENGTH_MAX = 99
+DEVICE_LINES_MAX = 400
+
+# The core is handed what it needs; see the architecture: bytes and time in, bytes out.
+_IMPURE = {"asyncio", "hal", "machine", "network", "os", "random", "socket", "time"}
+_MAY_IMPORT = {"tinybft/node.py": {"asyncio"}, "tinybft/__init__.py": {"asyncio"}}
+_CORE_KNOWS = {"tinybft", "micropython", "sys", "gc"}
+# Where people's side begins: an f-string there costs nothing on the message path.
+_MAY_FORMAT = {"tinybft/node.py"}
+_VAGUE = re.compile(r"manager|handler|util")
+_UNFINISHED = re.compile(r"\b(TO" + r"DO|FIX" + r"ME|XX" + r"X)\b")
+
+
+def python_files(*folders):
+    paths = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    return sorted(path.relative_to(ROOT).as_posix() for path in paths)
+
+
+def text_of(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tree_of(name):
+    return ast.parse(text_of(name))
+
+
+def imports_of(name):
+    """Yield (top-level package, line) of every import in a file, lazy ones included."""
+    for node in ast.walk(tree_of(name)):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name.split(".")[0], node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{name}:{node.lineno}: relative import"
+            yield node.module.split(".")[0], node.lineno
+
+
+def is_app(name):
+    return name.startswith("tinybft/apps/")
+
+
+@pytest.mark.parametrize("name", python_files("tinybft"))
+def test_core_imports_nothing_impure(name):
+    allowed = _CORE_KNOWS | _MAY_IMPORT.get(name, set())
+    if is_app(name):
+        allowed = allowed | {"asyncio"}
+    for package, line in imports_of(name):
+        assert package not in _IMPURE - allowed, f"{name}:{line}: imports {package}"
+        assert package in allowed, f"{name}:{line}: imports {package}, not part of the core"
+
+
+@pytest.mark.parametrize("name", python_files("hal"))
+def test_hal_does_not_import_tools(name):
+    for package, line in imports_of(name):
+        assert package not in ("tools", "tests"), f"{name}:{line}: imports {package}"
+
+
+@pytest.mark.parametrize("name", python_files("tinybft"))
+def test_core_formats_no_strings(name):
+    if name in _MAY_FORMAT or is_app(name):
+        return
+    for node in ast.walk(tree_of(name)):
+        assert not isinstance(node, ast.JoinedStr), f"{name}:{node.lineno}: f-string allocates"
+
+
+@pytest.mark.parametrize("name", python_files(*FOLDERS))
+def test_has_module_docstring(name):
+    empty = not text_of(name).strip()
+    assert empty and name.endswith("__init__.py") or ast.get_docstring(tree_of(name)), name
+
+
+@pytest.mark.parametrize("name", python_files(*FOLDERS))
+def test_nothing_unfinished_and_no_long_line(name):
+    for number, line in enumerate(text_of(name).splitlines(), 1):
+        assert len(line) <= LINE_LENGTH_MAX, f"{name}:{number}: {len(line)} columns"
+        assert not _UNFINISHED.search(line), f"{name}:{number}: unfinished: {line.strip()}"
+
+
+@pytest.mark.parametrize("name", python_files(*DEVICE_FOLDERS))
+def test_device_file_is_one_idea(name):
+    lines = len(text_of(name).splitlines())
+    assert lines <= DEVICE_LINES_MAX, f"{name}: {lines} lines; two ideas live in it"
+
+
+@pytest.mark.parametrize("name", python_files(*DEVICE_FOLDERS))
+def test_names_say_what_is_meant(name):
+    assert not _VAGUE.search(name), f"{name}: a vague file name"
+    for node in ast.walk(tree_of(name)):
+        given = getattr(node, "name", None) or getattr(node, "id", None) or ""
+        found = _VAGUE.search(str(given).lower())
+        assert not found, f"{name}:{node.lineno}: {given} does not say what it is"
+
+
+def test_committed_configuration_is_generated():
+    expected = generate(ROOT / "config.toml")
+    assert text_of("tinybft/config.py") == expected, "run `tinybft config`"
+
+
+def test_configurations_keep_to_the_line_length():
+    for path in [ROOT / "config.toml", *(ROOT / "tools" / "configs").glob("*.toml")]:
+        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+            assert len(line) <= LINE_LENGTH_MAX, f"{path.name}:{number}"

@@ -1,0 +1,143 @@
+"""`tinybft config`: what it writes, and what it says."""
+
+import hashlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.tools.support import run, variant
+from tools.config import ROOT, generate, load, named_files
+
+MICROPYTHON = Path(sys.executable).with_name("micropython")
+NAMES = ("default", "smallest", "n7", "n25")
+
+
+def test_ships_the_named_configurations():
+    assert set(named_files()) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_named_configuration_is_valid_and_documented(name):
+    config = load(named_files()[name])
+    assert name == config.CONFIG_NAME
+    for line in named_files()[name].read_text(encoding="utf-8").splitlines():
+        assert not line or line.startswith(("#", "[")) or "# " in line, line
+
+
+def test_default_is_the_configuration_of_the_paper():
+    config = load(ROOT / "config.toml")
+    assert (config.REPLICA_COUNT, config.WINDOW, config.CHECKPOINT_INTERVAL) == (4, 4, 2)
+    assert (config.REQUEST_LENGTH_MAX, config.REPLY_LENGTH_MAX) == (1024, 1024)
+    assert config.STATE_LENGTH == 16384
+
+
+def test_derived_sizes():
+    config = load(ROOT / "config.toml")
+    assert (config.QUORUM, config.WEAK_QUORUM, config.CHECKPOINT_COUNT) == (3, 2, 3)
+    assert config.SYSTEM_LENGTH == 16 + 40 * 5
+    assert (config.STATE_BLOCK_COUNT, config.BLOCK_COUNT) == (16, 17)
+    assert config.POOL_BLOCK_COUNT == 34
+
+
+def test_same_file_gives_same_bytes(tmp_path):
+    copy = variant(tmp_path / "config.toml", {})
+    assert generate(copy) == generate(ROOT / "config.toml")
+
+
+@pytest.mark.parametrize(
+    "changes, differs",
+    [
+        ({"group.group_id": "2"}, True),
+        ({"agreement.pipeline": "3"}, True),
+        ({"sizes.inline_length_max": "0"}, True),
+        ({"authentication.tag_length": "9"}, True),
+        ({"timeouts.clock_skew_ms": "999"}, True),
+        ({"timeouts.request_ms": "999"}, False),
+        ({"transport.port": "47001"}, False),
+        ({"budget.ram_max": "99999"}, False),
+    ],
+)
+def test_hash_covers_what_members_must_share(tmp_path, changes, differs):
+    changed = load(variant(tmp_path / "config.toml", changes))
+    assert (changed.CONFIG_HASH != load(ROOT / "config.toml").CONFIG_HASH) is differs
+
+
+def test_hash_is_a_plain_sha256_of_lines():
+    # golden: the canonical form is fixed, or members of different versions could not compare
+    lines = (
+        "group.fault_count=1\ngroup.group_id=1\ngroup.client_count=5\nagreement.window=4\n"
+        "agreement.checkpoint_interval=2\nagreement.batch_count_max=4\nagreement.pipeline=2\n"
+        "sizes.request_length_max=1024\nsizes.reply_length_max=1024\n"
+        "sizes.message_length_max=1152\nsizes.inline_length_max=128\nstate.state_length=16384\n"
+        "state.block_length=1024\nauthentication.tag_length=8\ntimeouts.clock_skew_ms=1000\n"
+        "transport.frame_length=250\n"
+    )
+    expected = hashlib.sha256(lines.encode()).hexdigest()[:8]
+    assert expected == load(ROOT / "config.toml").CONFIG_HASH
+
+
+def test_generated_module_asserts_its_rules():
+    text = generate(ROOT / "config.toml").replace("WINDOW = 4", "WINDOW = 3")
+    with pytest.raises(AssertionError, match="two checkpoint intervals"):
+        exec(text, {})
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_generated_module_loads_on_micropython(tmp_path, name):
+    run("config", "--name", name, "--output", tmp_path / "made.py")
+    script = "import made; print(made.CONFIG_NAME, made.REPLICA_COUNT, made.HOSTS)"
+    result = subprocess.run(
+        [MICROPYTHON, "-c", script],
+        env={"MICROPYPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    expected = load(named_files()[name])
+    assert result.stdout == f"{name} {expected.REPLICA_COUNT} ()\n"
+
+
+def test_writes_and_checks(tmp_path):
+    output = tmp_path / "config.py"
+    result = run("config", ROOT / "config.toml", "--output", output)
+    assert result.exit_code == 0
+    assert "n=4 f=1 W=4 K=2" in result.stdout
+    assert list(tmp_path.iterdir()) == [output]
+    assert run("config", ROOT / "config.toml", "--output", output, "--check").exit_code == 0
+    output.write_text("")
+    result = run("config", ROOT / "config.toml", "--output", output, "--check")
+    assert result.exit_code == 2
+    assert "run `tinybft config" in result.stderr
+    assert output.read_text() == ""
+
+
+def test_invalid_file_leaves_the_old_module(tmp_path):
+    output = tmp_path / "config.py"
+    output.write_text("kept")
+    invalid = variant(tmp_path / "config.toml", {"agreement.window": "3"})
+    assert run("config", invalid, "--output", output).exit_code == 2
+    assert output.read_text() == "kept"
+
+
+def test_output_in_a_folder_that_is_not_there(tmp_path):
+    result = run("config", ROOT / "config.toml", "--output", tmp_path / "none" / "config.py")
+    assert result.exit_code == 2
+    assert "cannot be written" in result.stderr
+
+
+def test_hosts_become_a_tuple(tmp_path):
+    hosts = '["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]'
+    config = load(variant(tmp_path / "config.toml", {"transport.hosts": hosts}))
+    assert config.HOSTS == ("10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4")
+
+
+def test_name_that_is_not_known():
+    result = run("config", "--name", "n8")
+    assert result.exit_code == 2
+    assert "--name n8: no such named configuration; choose one of default, n25" in result.stderr
+
+
+def test_name_and_file_exclude_each_other():
+    assert "leave out one of the two" in run("config", "x.toml", "--name", "n7").stderr

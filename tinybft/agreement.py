@@ -1,0 +1,267 @@
+"""Normal case: pre-prepare, prepare, commit (TOCS 4.1; thesis chapter 3).
+
+    primary   takes waiting requests into a batch, gives it the next seqno, PRE-PREPARE
+    backup    accepts it once every request in it is authentic and here, PREPARE
+    all       2f PREPAREs of backups that match: prepared, COMMIT
+    all       2f + 1 COMMITs that match: committed, ready to execute
+
+Only the first vote of a replica for a (view, seqno) counts. A pre-prepare that merely cannot
+be believed yet (a request whose tag is bad here, a body that is missing, a time that is not
+plausible) is kept, not dropped: f matching PREPAREs together with the primary are f + 1
+replicas, one of them correct, that vouch for it (this defeats a client with inconsistent
+MACs). A pre-prepare that a replica other than the primary forwards is believed when f + 1
+votes name its digest.
+
+Allocates nothing outside hashing.
+"""
+
+from tinybft import faults, wire
+from tinybft.octets import copy, equal
+from tinybft.slots import (
+    ACCEPTED,
+    COMMITTED,
+    PRE_PREPARED,
+    PREPARED,
+    TIME_IN_DOUBT,
+    VOUCHED_ONLY,
+)
+
+
+class Agreement:
+    def __init__(self, core):
+        config = core.config
+        self.core = core
+        self.slots = core.slots
+        self._quorum = core.quorum
+        self._fault_count = config.FAULT_COUNT
+        self._digest = None
+        self.last_seen = 0  # highest seqno of which any authentic message was taken
+        self.last_proposed = 0  # as the primary of this view
+
+    # --- messages ---
+
+    def on_pre_prepare(self, buf):
+        progress = self.core.progress
+        sender = wire.sender(buf)
+        number = wire.seqno(buf)
+        fault = self._misplaced(buf, number)
+        if fault:
+            return fault
+        if progress.is_primary():
+            return faults.SENDER
+        known = self.slots.find(number)
+        if known >= 0 and self._has_from_primary(known):
+            return faults.NOT_NEEDED
+        if not self.core.auth.check(buf, wire.PRE_PREPARE, sender):
+            return faults.MAC
+        base = self.slots.open(number)
+        self.note(number)
+        if self.slots.has(base, PRE_PREPARED):
+            self.slots.disown_votes(base)
+            self.slots.drop_batch(base)
+        fault = self.core.batches.store(base, buf)
+        if fault:
+            return fault
+        forwarded = sender != progress.primary()
+        self.slots.set_flag(base, PRE_PREPARED | (VOUCHED_ONLY if forwarded else 0))
+        self.slots.adopt_votes(base)
+        return self._advance(base)
+
+    def on_prepare(self, buf):
+        return self._on_vote(buf, wire.PREPARE)
+
+    def on_commit(self, buf):
+        return self._on_vote(buf, wire.COMMIT)
+
+    def _on_vote(self, buf, kind):
+        progress = self.core.progress
+        sender = wire.sender(buf)
+        number = wire.seqno(buf)
+        fault = self._misplaced(buf, number)
+        if fault:
+            return fault
+        if kind == wire.PREPARE and sender == progress.primary():
+            return faults.SENDER
+        known = self.slots.find(number)
+        if known >= 0 and not self._needs_vote(known, kind, sender):
+            return faults.NOT_NEEDED
+        if not self.core.auth.check(buf, kind, sender):
+            return faults.MAC
+        self.note(number)
+        return self._count_vote(self.slots.open(number), kind, sender, buf)
+
+    def _has_from_primary(self, base):
+        return self.slots.has(base, PRE_PREPARED) and not self.slots.has(base, VOUCHED_ONLY)
+
+    def _needs_vote(self, base, kind, sender):
+        done = PREPARED if kind == wire.PREPARE else COMMITTED
+        return not (self.slots.has(base, done) or self.slots.has_voted(base, kind, sender))
+
+    def _count_vote(self, base, kind, sender, buf):
+        slots = self.slots
+        digest = slots.digest_at(base)
+        if slots.has(base, PRE_PREPARED) and equal(slots.buf, digest, buf, 16, 32):
+            if kind == wire.PREPARE:
+                slots.add_prepare(base, sender)
+            else:
+                slots.add_commit(base, sender)
+            return self._advance(base)
+        if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
+            return faults.EQUIVOCATION
+        return 0
+
+    def _misplaced(self, buf, number):
+        progress = self.core.progress
+        if wire.view(buf) != progress.view or not progress.active:
+            return faults.STALE_VIEW
+        if not progress.in_window(number):
+            return faults.OUTSIDE_WINDOW
+        return 0
+
+    def note(self, number):
+        """Something authentic was said about `number`: there is work to follow up."""
+        if number > self.last_seen:
+            self.last_seen = number
+        self.core.status.on_work()
+
+    # --- from stored to committed ---
+
+    def _advance(self, base):
+        """Take the slot as far as its votes and bodies allow."""
+        slots = self.slots
+        if not slots.has(base, ACCEPTED):
+            if not self._is_acceptable(base):
+                return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
+            self._accept(base)
+        if not slots.has(base, PREPARED):
+            if not self._quorum.is_prepared(slots.prepares(base)):
+                return 0
+            slots.set_flag(base, PREPARED)
+            slots.add_commit(base, self.core.progress.replica_id)
+            self.send_vote(wire.COMMIT, base, -1)
+        if not slots.has(base, COMMITTED) and self._quorum.is_quorum(slots.commits(base)):
+            slots.set_flag(base, COMMITTED)
+        return 0
+
+    def _is_acceptable(self, base):
+        slots = self.slots
+        if not slots.has(base, PRE_PREPARED) or slots.missing(base):
+            return False
+        if slots.has(base, VOUCHED_ONLY):
+            # f + 1 replicas vote for it: a correct one has it from the primary.
+            return self._quorum.is_weak(slots.prepares(base) | slots.commits(base))
+        if slots.doubts(base) or slots.has(base, TIME_IN_DOUBT):
+            return self._quorum.count(slots.prepares(base)) >= self._fault_count
+        return True
+
+    def _accept(self, base):
+        slots = self.slots
+        slots.set_flag(base, ACCEPTED)
+        slots.clear_flag(base, VOUCHED_ONLY)
+        core = self.core
+        if not core.progress.is_primary():
+            slots.add_prepare(base, core.progress.replica_id)
+            self.send_vote(wire.PREPARE, base, -1)
+        self.core.batches.mark_proposed(base)
+
+    def send_vote(self, kind, base, receiver):
+        """Multicast the own vote for the slot, or repeat it for one replica."""
+        core = self.core
+        number = self.slots.seqno(base)
+        buf = core.post.begin(kind, 0, core.progress.view, number)
+        copy(buf, wire.HEADER_LENGTH, self.slots.buf, self.slots.digest_at(base), 32)
+        end = wire.HEADER_LENGTH + wire.DIGEST_LENGTH
+        if receiver < 0:
+            core.post.multicast(end)
+        else:
+            core.post.unicast(receiver, end)
+
+    # --- bodies ---
+
+    def misses_body_of(self, client, number):
+        """True if a batch of the window names request `number` of `client` and lacks it."""
+        return self._fill(client, number, None)
+
+    def on_body(self, buf, client, number, digest):
+        """Give the REQUEST in `buf` to the slots that miss it. True if one did."""
+        self._digest = digest
+        return self._fill(client, number, buf)
+
+    def _fill(self, client, number, message):
+        slots = self.slots
+        progress = self.core.progress
+        found = False
+        for seqno in range(progress.last_executed + 1, self._end()):
+            base = slots.find(seqno)
+            if base < 0 or not slots.has(base, PRE_PREPARED):
+                continue
+            missing = slots.missing(base)
+            if missing and self._fill_slot(base, missing, client, number, message):
+                found = True
+        return found
+
+    def _fill_slot(self, base, missing, client, number, message):
+        slots = self.slots
+        found = False
+        index = 0
+        while missing:
+            entry = slots.entry_at(base, index)
+            if missing & 1 and self.core.batches.names(entry, client, number):
+                if message is None:
+                    return True
+                if self.core.batches.is_body(entry, message, self._digest):
+                    slots.put_body(base, index, message, 0)
+                    found = True
+            missing >>= 1
+            index += 1
+        if found:
+            self._advance(base)
+        return found
+
+    def on_authentic(self, client):
+        """The pending request of `client` is new and authentic: batches may wait for it."""
+        slots = self.slots
+        progress = self.core.progress
+        for seqno in range(progress.last_executed + 1, self._end()):
+            base = slots.find(seqno)
+            if base < 0 or not slots.has(base, PRE_PREPARED) or slots.has(base, ACCEPTED):
+                continue
+            self.core.batches.look_up(base)
+            self._advance(base)
+
+    def _end(self):
+        """Behind the last seqno of which something is known."""
+        return min(self.last_seen, self.core.progress.high_mark()) + 1
+
+    # --- the primary ---
+
+    def propose(self):
+        """Order waiting requests while there is room in window and pipeline. True if it did."""
+        core = self.core
+        proposed = False
+        while core.requests.waiting and self.may_propose():
+            number = self.next_seqno()
+            base = self.slots.open(number)
+            if not core.batches.fill(base):
+                break
+            self.slots.set_flag(base, PRE_PREPARED)
+            self.last_proposed = number
+            self.note(number)
+            core.batches.send(base, -1)
+            self.slots.adopt_votes(base)
+            self._advance(base)
+            proposed = True
+        return proposed
+
+    def next_seqno(self):
+        return max(self.last_proposed, self.core.progress.last_executed) + 1
+
+    def may_propose(self):
+        progress = self.core.progress
+        if not progress.is_primary():
+            return False
+        number = self.next_seqno()
+        if number > progress.high_mark():
+            return False
+        return number - progress.last_executed <= self.core.config.PIPELINE
+

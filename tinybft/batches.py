@@ -1,0 +1,219 @@
+"""Batches: from requests to PRE-PREPARE and back, always by way of the slot.
+
+A slot stores a batch in its canonical form (wire.py) with the bodies behind it, in the batch's
+order. PRE-PREPARE carries the same list, each request by its entry or, if it is short, inline;
+the batch digest covers the canonical form, so it does not depend on which. Every body has its
+digest in the batch: whoever sends it, it proves itself.
+
+Allocates nothing outside hashing.
+"""
+
+from tinybft import faults, requests, wire
+from tinybft.octets import copy, equal
+from tinybft.slots import TIME_IN_DOUBT
+
+
+class Batches:
+    def __init__(self, core):
+        config = core.config
+        self.core = core
+        self.slots = core.slots
+        self._client_count = config.CLIENT_COUNT
+        self._count_max = config.BATCH_COUNT_MAX
+        self._inline_max = config.INLINE_LENGTH_MAX
+        self._next_client = 0
+
+    # --- the primary: requests -> slot -> message ---
+
+    def fill(self, base):
+        """Put waiting requests into the slot as a batch. False if there is none.
+
+        Clients take turns: the next batch starts behind the last client that this one served.
+        """
+        core = self.core
+        slots = self.slots
+        pending = core.requests
+        room = slots.bodies_length_max
+        count = 0
+        client = self._next_client
+        for _ in range(self._client_count):
+            if pending.phase(client) == requests.WAITING and count < self._count_max:
+                length = pending.request_length(client)
+                if length <= room:
+                    self._append(base, count, client)
+                    room -= length
+                    count += 1
+                    self._next_client = client + 1 if client + 1 < self._client_count else 0
+            client = client + 1 if client + 1 < self._client_count else 0
+        if count:
+            core.clock.advance(core.progress.now)
+            time_s = core.clock.time_s
+            time_ms = core.clock.time_ms
+            wire.put_batch_header(slots.buf, slots.batch_at(base), time_s, time_ms, count)
+            self._digest(base)
+        return count > 0
+
+    def _append(self, base, index, client):
+        slots = self.slots
+        pending = self.core.requests
+        entry = slots.entry_at(base, index)
+        length = pending.request_length(client)
+        wire.put_entry(slots.buf, entry, client, length, pending.request_id(client))
+        copy(slots.buf, entry + wire.ENTRY_DIGEST, pending.buf, pending.digest_at(client), 32)
+        slots.put_body(base, index, pending.buf, pending.request_at(client))
+        pending.set_phase(client, requests.PROPOSED)
+
+    def send(self, base, receiver):
+        """PRE-PREPARE of the slot's batch, to all (receiver -1) or to one that missed it.
+
+        A backup may send it too: it travels under the own name and is believed by votes.
+        """
+        core = self.core
+        slots = self.slots
+        buf = core.post.begin(wire.PRE_PREPARE, 0, core.progress.view, slots.seqno(base))
+        at = wire.HEADER_LENGTH
+        copy(buf, at, slots.buf, slots.batch_at(base), wire.BATCH_HEADER_LENGTH)
+        at += wire.BATCH_HEADER_LENGTH
+        inline_room = self._inline_max
+        for i in range(slots.request_count(base)):
+            entry = slots.entry_at(base, i)
+            length = wire.entry_length(slots.buf, entry)
+            if length <= inline_room and slots.held(base) >> i & 1:
+                buf[at] = wire.INLINE
+                copy(buf, at + 1, slots.buf, slots.body_at(base, i), length)
+                inline_room -= length
+                at += 1 + length
+            else:
+                buf[at] = wire.BY_DIGEST
+                copy(buf, at + 1, slots.buf, entry, wire.ENTRY_LENGTH)
+                at += 1 + wire.ENTRY_LENGTH
+        if receiver < 0:
+            core.post.multicast(at)
+        else:
+            core.post.unicast(receiver, at)
+
+    def send_bodies(self, base, mask, receiver):
+        """The bodies in `mask` that are held here, as the client sent them."""
+        slots = self.slots
+        post = self.core.post
+        mask &= slots.held(base)
+        for i in range(slots.request_count(base)):
+            if mask >> i & 1:
+                length = wire.entry_length(slots.buf, slots.entry_at(base, i))
+                copy(post.buf, 0, slots.buf, slots.body_at(base, i), length)
+                post.relay(receiver, post.buf, length)
+
+    # --- a backup: message -> slot ---
+
+    def store(self, base, buf):
+        """Write the batch of a checked, authentic PRE-PREPARE into the empty slot.
+
+        Marks the requests that are held, and those in doubt. Returns a fault, or 0.
+        """
+        core = self.core
+        slots = self.slots
+        end = core.wire.body_end(buf)
+        count = wire.batch_count(buf, wire.HEADER_LENGTH)
+        copy(slots.buf, slots.batch_at(base), buf, wire.HEADER_LENGTH, wire.BATCH_HEADER_LENGTH)
+        slots.set_doubts(base, (1 << count) - 1)
+        slots.set_held(base, 0)
+        at = wire.HEADER_LENGTH + wire.BATCH_HEADER_LENGTH
+        room = slots.bodies_length_max
+        for i in range(count):
+            if buf[at] == wire.INLINE:
+                self._store_entry_of(base, i, buf, at + 1)
+            else:
+                copy(slots.buf, slots.entry_at(base, i), buf, at + 1, wire.ENTRY_LENGTH)
+            room -= wire.entry_length(slots.buf, slots.entry_at(base, i))
+            if room < 0:
+                slots.drop_batch(base)
+                return faults.BATCH
+            if buf[at] == wire.INLINE:
+                slots.put_body(base, i, buf, at + 1)
+                self._authenticate(base, i, buf, at + 1)
+            at = core.wire.next_request(buf, at, end)
+        self.look_up(base)
+        self._check_time(base)
+        self._digest(base)
+        return 0
+
+    def _store_entry_of(self, base, index, buf, start):
+        """Entry of the REQUEST inline at buf[start]; leaves its digest in `auth.digest` too."""
+        core = self.core
+        slots = self.slots
+        entry = slots.entry_at(base, index)
+        client = wire.request_sender(buf, start)
+        number = wire.seqno(buf, start)
+        core.auth.digest_message(buf, start, core.wire.body_end(buf, start))
+        wire.put_entry(slots.buf, entry, client, wire.length(buf, start), number)
+        copy(slots.buf, entry + wire.ENTRY_DIGEST, core.auth.digest, 0, 32)
+
+    def _authenticate(self, base, index, buf, start):
+        """Clear the doubt of the request at buf[start] if this node knows it as authentic."""
+        core = self.core
+        client = wire.request_sender(buf, start)
+        known = core.requests.holds(client, core.auth.digest, 0)
+        if known or core.auth.check_digested(buf, wire.REQUEST, client, start):
+            self._trust(base, index)
+
+    def look_up(self, base):
+        """Take bodies, and with them trust, from the pending requests."""
+        slots = self.slots
+        pending = self.core.requests
+        for i in range(slots.request_count(base)):
+            if slots.doubts(base) >> i & 1:
+                entry = slots.entry_at(base, i)
+                client = wire.entry_client(slots.buf, entry)
+                if pending.holds(client, slots.buf, entry + wire.ENTRY_DIGEST) and (
+                    pending.request_length(client) == wire.entry_length(slots.buf, entry)
+                ):
+                    if not slots.held(base) >> i & 1:
+                        slots.put_body(base, i, pending.buf, pending.request_at(client))
+                    self._trust(base, i)
+
+    def _trust(self, base, index):
+        self.slots.set_doubts(base, self.slots.doubts(base) & ~(1 << index))
+
+    def _check_time(self, base):
+        core = self.core
+        slots = self.slots
+        batch = slots.batch_at(base)
+        core.clock.advance(core.progress.now)
+        time_s = wire.batch_time_s(slots.buf, batch)
+        if slots.request_count(base) and not core.clock.is_plausible(
+            time_s, wire.batch_time_ms(slots.buf, batch)
+        ):
+            slots.set_flag(base, TIME_IN_DOUBT)
+
+    def _digest(self, base):
+        slots = self.slots
+        length = wire.BATCH_HEADER_LENGTH + slots.request_count(base) * wire.ENTRY_LENGTH
+        self.core.auth.digest_into(
+            slots.buf, slots.batch_at(base), length, slots.buf, slots.digest_at(base)
+        )
+
+    # --- entries ---
+
+    def names(self, entry, client, number):
+        """True if the entry (an offset in the slots) is request `number` of `client`."""
+        buf = self.slots.buf
+        return wire.entry_client(buf, entry) == client and (
+            wire.entry_request_id(buf, entry) == number
+        )
+
+    def is_body(self, entry, message, digest):
+        """True if the REQUEST `message` with this digest is what the entry names."""
+        buf = self.slots.buf
+        return equal(buf, entry + wire.ENTRY_DIGEST, digest, 0, 32) and (
+            wire.entry_length(buf, entry) == wire.length(message)
+        )
+
+    def mark_proposed(self, base):
+        """The requests of an accepted batch need not be proposed again in this view."""
+        slots = self.slots
+        pending = self.core.requests
+        for i in range(slots.request_count(base)):
+            entry = slots.entry_at(base, i)
+            client = wire.entry_client(slots.buf, entry)
+            if pending.holds(client, slots.buf, entry + wire.ENTRY_DIGEST):
+                pending.set_phase(client, requests.PROPOSED)

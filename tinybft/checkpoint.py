@@ -1,0 +1,198 @@
+"""Checkpoints: agreeing that everything up to a seqno may be forgotten (TOCS 4.3).
+
+Every K-th executed batch the state's root digest is multicast. 2f + 1 matching CHECKPOINTs, the
+own one included, make it stable: low_mark moves there, older snapshots are released and the
+slots at or below it serve higher seqnos. With MACs f + 1 would not be enough: f + 1 *correct*
+holders must be able to convince others later.
+
+A certificate is, per checkpoint, the own digest with the mask of those who report the same, and
+up to f + 1 other digests with theirs (votes may come before the own snapshot). Beside them the
+newest CHECKPOINT that each peer called stable: f + 1 equal ones above the last executed seqno
+tell a replica that it is behind, and where to go.
+
+Layout: `memory.certificate_fields`, `memory.peer_fields`. Allocates nothing outside hashing.
+"""
+
+from tinybft import faults, wire
+from tinybft.compat import const
+from tinybft.memory import certificate_fields, offsets, peer_fields
+from tinybft.octets import copy, equal, fill, get_u32, put_u32
+
+_CANDIDATE_LENGTH = const(36)  # digest 32, mask u32
+_PEER_LENGTH = const(36)  # seqno u32, digest 32
+
+
+class Checkpoints:
+    def __init__(self, core):
+        config = core.config
+        table = offsets(certificate_fields(config))
+        self.core = core
+        self._buf = core.memory.certificates
+        self._peers = core.memory.peers
+        self._size = table["size"]
+        self._own = table["own"]
+        self._mask = table["own_mask"]
+        self._candidates = table["candidates"]
+        self._interval = config.CHECKPOINT_INTERVAL
+        self._count = config.CHECKPOINT_COUNT
+        self._replica_count = config.REPLICA_COUNT
+        assert offsets(peer_fields(config))["size"] == _PEER_LENGTH
+
+    def _find(self, seqno):
+        base = seqno // self._interval % self._count * self._size
+        return base if get_u32(self._buf, base) == seqno else -1
+
+    def _open(self, seqno):
+        base = seqno // self._interval % self._count * self._size
+        if get_u32(self._buf, base) != seqno:
+            fill(self._buf, base, self._size, 0)
+            put_u32(self._buf, base, seqno)
+        return base
+
+    def _is_taken(self, base):
+        return get_u32(self._buf, base + self._mask) >> self.core.progress.replica_id & 1
+
+    def voters(self, seqno):
+        """Mask of the replicas whose CHECKPOINT for `seqno` is counted, whatever it says."""
+        base = self._find(seqno)
+        if base < 0:
+            return 0
+        mask = get_u32(self._buf, base + self._mask)
+        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
+            mask |= get_u32(self._buf, at + 32)
+        return mask
+
+    # --- the own checkpoint ---
+
+    def take(self, seqno):
+        """Hold the state as it is after `seqno`, and tell everybody its digest."""
+        core = self.core
+        core.state.take_checkpoint(seqno)
+        base = self._open(seqno)
+        self._put_own(base, seqno)
+        self.send(seqno, -1)
+        self._look(base, seqno)
+
+    def _put_own(self, base, seqno):
+        buf = self._buf
+        self.core.state.root_into(seqno, buf, base + self._own)
+        mask = 1 << self.core.progress.replica_id
+        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
+            if get_u32(buf, at + 32) and equal(buf, at, buf, base + self._own, 32):
+                mask |= get_u32(buf, at + 32)
+                fill(buf, at, _CANDIDATE_LENGTH, 0)
+        put_u32(buf, base + self._mask, mask)
+
+    def send(self, seqno, receiver):
+        """CHECKPOINT of a snapshot held here, to all (-1) or to one; False if not held."""
+        core = self.core
+        stable = wire.FLAG_STABLE if seqno <= core.progress.low_mark else 0
+        buf = core.post.begin(wire.CHECKPOINT, stable, core.progress.view, seqno)
+        if not core.state.root_into(seqno, buf, wire.HEADER_LENGTH):
+            return False
+        end = wire.HEADER_LENGTH + wire.DIGEST_LENGTH
+        if receiver < 0:
+            core.post.multicast(end)
+        else:
+            core.post.unicast(receiver, end)
+        return True
+
+    # --- those of others ---
+
+    def on_checkpoint(self, buf):
+        progress = self.core.progress
+        sender = wire.sender(buf)
+        number = wire.seqno(buf)
+        if number % self._interval or number == 0:
+            return faults.FIELD
+        if number <= progress.low_mark:
+            return faults.OUTSIDE_WINDOW
+        stable = wire.flags(buf) & wire.FLAG_STABLE
+        votes = number <= progress.high_mark() and not self.voters(number) >> sender & 1
+        is_news = stable and number > get_u32(self._peers, sender * _PEER_LENGTH)
+        if not votes and not is_news:
+            return faults.NOT_NEEDED
+        if not self.core.auth.check(buf, wire.CHECKPOINT, sender):
+            return faults.MAC
+        if is_news:
+            put_u32(self._peers, sender * _PEER_LENGTH, number)
+            copy(self._peers, sender * _PEER_LENGTH + 4, buf, wire.HEADER_LENGTH, 32)
+        if number > progress.last_executed:
+            self.core.status.on_work()
+        return self._count_vote(number, sender, buf) if votes else 0
+
+    def _count_vote(self, number, sender, buf):
+        base = self._open(number)
+        own = self._buf
+        bit = 1 << sender
+        if self._is_taken(base) and equal(own, base + self._own, buf, 16, 32):
+            put_u32(own, base + self._mask, get_u32(own, base + self._mask) | bit)
+            self._look(base, number)
+            return 0
+        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
+            mask = get_u32(own, at + 32)
+            if mask == 0:
+                copy(own, at, buf, wire.HEADER_LENGTH, 32)
+            elif not equal(own, at, buf, wire.HEADER_LENGTH, 32):
+                continue
+            put_u32(own, at + 32, mask | bit)
+            break
+        if self._is_taken(base):
+            self._look(base, number)
+            return faults.CHECKPOINT_MISMATCH
+        return 0
+
+    # --- what the votes say ---
+
+    def _look(self, base, seqno):
+        """Stable? Or does a quorum contradict the own digest?"""
+        quorum = self.core.quorum
+        if quorum.is_quorum(get_u32(self._buf, base + self._mask)):
+            self._stabilise(seqno)
+            return
+        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
+            if quorum.is_quorum(get_u32(self._buf, at + 32)):
+                self.core.faults.count(faults.DIVERGED)
+                self.core.transfer.start(seqno, self._buf, at)
+                return
+
+    def _stabilise(self, seqno):
+        core = self.core
+        if seqno > core.progress.low_mark:
+            core.progress.low_mark = seqno
+            core.state.release_below(seqno)
+
+    def adopt(self, seqno):
+        """The state is checkpoint `seqno` now (state transfer): f + 1 replicas call it stable,
+        so a correct one holds the proof of 2f + 1."""
+        core = self.core
+        core.progress.low_mark = seqno
+        self._put_own(self._open(seqno), seqno)
+        self.send(seqno, -1)
+
+    def find_target(self):
+        """Peer whose stable checkpoint is the newest that f + 1 peers agree on and that lies
+        above the last executed seqno; -1 if there is none."""
+        best = -1
+        best_seqno = self.core.progress.last_executed
+        for candidate in range(self._replica_count):
+            seqno = self.peer_seqno(candidate)
+            if seqno > best_seqno and self._agree_with(candidate):
+                best = candidate
+                best_seqno = seqno
+        return best
+
+    def _agree_with(self, candidate):
+        at = candidate * _PEER_LENGTH
+        mask = 0
+        for peer in range(self._replica_count):
+            if equal(self._peers, peer * _PEER_LENGTH, self._peers, at, _PEER_LENGTH):
+                mask |= 1 << peer
+        return self.core.quorum.is_weak(mask)
+
+    def peer_seqno(self, peer):
+        return get_u32(self._peers, peer * _PEER_LENGTH)
+
+    def start_transfer_to(self, peer):
+        at = peer * _PEER_LENGTH
+        self.core.transfer.start(get_u32(self._peers, at), self._peers, at + 4)

@@ -1,0 +1,182 @@
+"""The requesting half: one outstanding request, identical retries, f + 1 matching replies.
+
+    submit     the operation becomes a REQUEST with the next request id, multicast to all
+    retry      the same bytes again, at randomised doubling distances; never a new id, or the
+               operation would run twice
+    on_reply   f + 1 replicas that report the same result: one of them is correct
+
+A long result comes whole from one replica and as SHA-256 from the others; a retry makes every
+replica send it whole. Request ids rise for ever, over restarts too (request_ids.py).
+
+What each replica reported is kept as 36 bytes: result length u32 and the result itself when it
+has at most 32 bytes, else 0xFFFF and its SHA-256. Allocates nothing outside hashing.
+"""
+
+from tinybft import faults, wire
+from tinybft.clock import elapsed
+from tinybft.compat import const
+from tinybft.memory import client_fields, offsets
+from tinybft.octets import copy, equal, fill, put_u32
+from tinybft.requests import RESULT_INLINE_MAX
+
+_REPORT_LENGTH = const(36)
+_BY_DIGEST = const(0xFFFF)
+_SMOOTHING = const(8)
+_EVERYBODY = const(-1)
+
+
+class Client:
+    """Fields for the caller: `busy`; after completion `done`, `reply` (a view of the result
+    buffer), `reply_length`, `latency_ms`. `on_done`, if set, is called when a reply counts."""
+
+    def __init__(self, config, node_id, memory, auth, send, request_ids, jitter):
+        table = offsets(client_fields(config))
+        self.node_id = node_id
+        self.busy = False
+        self.done = False
+        self.reply_length = 0
+        self.latency_ms = 0
+        self.retries = 0
+        self.acknowledged = 0
+        self.on_done = None
+        self.replica = None  # set when the node is a replica too: requests are handed over
+        self._request = memory.client  # the request is the first field of the region
+        view = memoryview(memory.client)
+        self._result_at = table["result"]
+        self.reply = view[self._result_at : self._result_at + config.REPLY_LENGTH_MAX]
+        self._reports = table["replies"]
+        self._length = 0
+        self._auth = auth
+        self._send = send
+        self._ids = request_ids
+        self._jitter = jitter
+        self._group_id = config.GROUP_ID
+        self._weak = config.WEAK_QUORUM
+        self._replica_count = config.REPLICA_COUNT
+        self._operation_length_max = config.REQUEST_LENGTH_MAX
+        self._repair_ms = config.REPAIR_MS
+        self._retry_ms = config.RETRY_MS
+        self._retry_max_ms = config.RETRY_MAX_MS
+        self._smoothed = 0
+        self._request_id = 0
+        self._reported = 0  # mask of replicas
+        self._result_of = -1  # replica whose whole result is in `reply`
+        self._since = 0
+        self._sent_at = 0
+        self._delay = 0
+
+    def submit(self, operation, length, now, read_only=False):
+        """Start the request. False: one is outstanding, or the operation is too long."""
+        if self.busy or length > self._operation_length_max:
+            return False
+        self._request_id = self._ids.next()
+        buf = self._request
+        flags = wire.FLAG_READ_ONLY if read_only else 0
+        number = self._request_id
+        wire.put_header(buf, wire.REQUEST, flags, self.node_id, self._group_id, 0, number)
+        copy(buf, wire.HEADER_LENGTH, operation, 0, length)
+        self._seal(wire.HEADER_LENGTH + length)
+        self.busy = True
+        self.done = False
+        self._reported = 0
+        self._result_of = -1
+        self._since = self._sent_at = now
+        self._delay = self._retry_ms
+        if self.acknowledged:
+            usual = 2 * self._repair_ms + 3 * self._smoothed // _SMOOTHING
+            self._delay = min(usual, self._retry_ms)
+        self._send_request(True)
+        return True
+
+    def _seal(self, end):
+        tags = self._replica_count - (self.node_id < self._replica_count)
+        wire.put_length(self._request, end + tags * self._auth.tag_length)
+        self._length = self._auth.seal(self._request, end)
+
+    def _send_request(self, first):
+        replica = self.replica
+        if replica is None:
+            self._send(_EVERYBODY, self._request, self._length)
+            return
+        # The primary's own short request travels inside its pre-prepare, not by itself.
+        if not (first and replica.will_inline(self._length)):
+            self._send(_EVERYBODY, self._request, self._length)
+        replica.on_own_request(self._request)
+
+    def tick(self, now):
+        if not self.busy or elapsed(now, self._sent_at) < self._delay:
+            return
+        self._sent_at = now
+        self._delay = min(self._delay * 2 + self._jitter.below(1 + self._delay), self._retry_max_ms)
+        self.retries += 1
+        self._send_request(False)
+
+    def remaining_ms(self, now):
+        """Milliseconds until the next retry; a large number when there is nothing to retry."""
+        if not self.busy:
+            return self._retry_max_ms
+        return max(0, self._delay - elapsed(now, self._sent_at))
+
+    # --- replies ---
+
+    def on_reply(self, buf, now):
+        """A checked REPLY from the radio. Returns a fault, or 0."""
+        sender = wire.sender(buf)
+        if not self.busy or wire.seqno(buf) != self._request_id:
+            return faults.NOT_NEEDED
+        if wire.flags(buf) & wire.FLAG_DIGEST and self._reported >> sender & 1:
+            return faults.NOT_NEEDED
+        if not self._auth.check(buf, wire.REPLY, sender):
+            return faults.MAC
+        length = wire.length(buf) - self._auth.tag_length - wire.HEADER_LENGTH
+        self.on_result(buf, length, sender, now)
+        return 0
+
+    def on_result(self, buf, length, sender, now):
+        """Count what `sender` reports. Requires: `buf` is a REPLY known to be authentic."""
+        if not self.busy or wire.seqno(buf) != self._request_id:
+            return
+        self._report(buf, length, sender)
+        self._reported |= 1 << sender
+        if not wire.flags(buf) & wire.FLAG_DIGEST:
+            holder = self._result_of
+            if holder < 0 or self._matching(sender) >= self._matching(holder):
+                copy(self._request, self._result_at, buf, wire.HEADER_LENGTH, length)
+                self.reply_length = length
+                self._result_of = sender
+        if self._result_of >= 0 and self._matching(self._result_of) >= self._weak:
+            self._complete(now)
+
+    def _report(self, buf, length, sender):
+        reports = self._request
+        at = self._reports + sender * _REPORT_LENGTH
+        if wire.flags(buf) & wire.FLAG_DIGEST:
+            put_u32(reports, at, _BY_DIGEST)
+            copy(reports, at + 4, buf, wire.HEADER_LENGTH, 32)
+        elif length > RESULT_INLINE_MAX:
+            put_u32(reports, at, _BY_DIGEST)
+            self._auth.digest_into(buf, wire.HEADER_LENGTH, length, reports, at + 4)
+        else:
+            put_u32(reports, at, length)
+            fill(reports, at + 4, 32, 0)
+            copy(reports, at + 4, buf, wire.HEADER_LENGTH, length)
+
+    def _matching(self, replica):
+        """Number of replicas that report the same as `replica`."""
+        at = self._reports + replica * _REPORT_LENGTH
+        count = 0
+        for other in range(self._replica_count):
+            if self._reported >> other & 1:
+                there = self._reports + other * _REPORT_LENGTH
+                count += equal(self._request, there, self._request, at, _REPORT_LENGTH)
+        return count
+
+    def _complete(self, now):
+        self.busy = False
+        self.done = True
+        self.acknowledged += 1
+        self.latency_ms = elapsed(now, self._since)
+        usual = min(self.latency_ms, self._retry_ms)
+        self._smoothed += usual - self._smoothed // _SMOOTHING
+        if self.on_done:
+            self.on_done(self)

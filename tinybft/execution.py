@@ -1,0 +1,169 @@
+"""Ordered execution and the client table.
+
+Committed batches are executed strictly in the order of their seqnos; the reply of every request
+goes to its client. What the library itself must replicate lies behind the application's state
+and is covered by the same checkpoint digest (offsets from STATE_LENGTH):
+
+    0   execution record, 16 bytes: agreed time_s u32, time_ms u16, zero u16,
+        operations executed u32, zero u32
+    16  client table, 40 bytes per client: last executed request_id u32, result length u16,
+        zero u16, then the result if it has at most 32 bytes, else its SHA-256
+
+Execution looks at the client table again: a faulty primary may put one request into two
+batches. Allocates nothing outside hashing (and what the service allocates).
+"""
+
+from tinybft import faults, wire
+from tinybft.compat import const
+from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
+from tinybft.requests import RESULT_INLINE_MAX
+from tinybft.service import AppState, Context
+from tinybft.slots import COMMITTED
+
+_RECORD_LENGTH = const(16)
+_TABLE_ENTRY_LENGTH = const(40)
+
+# First byte of a reply that the library writes in place of a service that failed.
+SERVICE_FAILED = const(255)
+
+
+class Execution:
+    """Runs what is committed. `operations` counts executed requests since the group began."""
+
+    def __init__(self, core, service):
+        config = core.config
+        self.core = core
+        self.state = core.state
+        self._raw = core.state.raw
+        self._record = config.STATE_LENGTH
+        self._table = config.STATE_LENGTH + _RECORD_LENGTH
+        self._interval = config.CHECKPOINT_INTERVAL
+        self._reply_length_max = config.REPLY_LENGTH_MAX
+        self._entry = bytearray(_TABLE_ENTRY_LENGTH)
+        self._record_copy = bytearray(_RECORD_LENGTH)
+        # The operation is copied here: a service sees it at offset 0, whatever slot it is in.
+        self._operation = core.memory.received
+        self._context = Context()
+        self._app_state = AppState(core.state)
+        self._service = service
+        service.setup(self._app_state)
+        service.genesis(self._app_state)
+
+    # --- client table ---
+
+    def last_request_id(self, client):
+        return get_u32(self._raw, self._table + client * _TABLE_ENTRY_LENGTH)
+
+    def table_result_length(self, client):
+        return get_u16(self._raw, self._table + client * _TABLE_ENTRY_LENGTH + 4)
+
+    def table_result_into(self, client, buf, at, length):
+        start = self._table + client * _TABLE_ENTRY_LENGTH + 8
+        copy(buf, at, self._raw, start, length)
+
+    def operations(self):
+        return get_u32(self._raw, self._record + 8)
+
+    def load_clock(self):
+        """Continue from the agreed time in the state (at boot, after a state transfer)."""
+        raw = self._raw
+        self.core.clock.agree(get_u32(raw, self._record), get_u16(raw, self._record + 4))
+
+    def on_installed(self, seqno):
+        """The state is checkpoint `seqno` now: go on from there."""
+        core = self.core
+        core.progress.last_executed = seqno
+        core.checkpoints.adopt(seqno)
+        self.load_clock()
+        for client in range(core.config.CLIENT_COUNT):
+            core.requests.on_executed(client, self.last_request_id(client))
+
+    # --- running batches ---
+
+    def run(self):
+        """Execute every batch whose turn has come. True if there was one."""
+        core = self.core
+        progress = core.progress
+        ran = False
+        if core.transfer.running:
+            return False  # the state is a mixture until the transfer ends
+        while progress.in_window(progress.last_executed + 1):
+            base = core.slots.find(progress.last_executed + 1)
+            if base < 0 or not core.slots.has(base, COMMITTED):
+                break
+            self._execute_batch(base)
+            progress.last_executed += 1
+            ran = True
+            if progress.last_executed % self._interval == 0:
+                core.checkpoints.take(progress.last_executed)
+        return ran
+
+    def _execute_batch(self, base):
+        slots = self.core.slots
+        batch = slots.batch_at(base)
+        count = slots.request_count(base)
+        if count == 0:
+            return  # the null request of a view change: advances the seqno, nothing else
+        time_s = wire.batch_time_s(slots.buf, batch)
+        time_ms = wire.batch_time_ms(slots.buf, batch)
+        self.core.clock.agree(time_s, time_ms)
+        context = self._context
+        context.seqno = slots.seqno(base)
+        context.time_s = time_s
+        context.time_ms = time_ms
+        executed = 0
+        for i in range(count):
+            entry = slots.entry_at(base, i)
+            client = wire.entry_client(slots.buf, entry)
+            number = wire.entry_request_id(slots.buf, entry)
+            if number > self.last_request_id(client):
+                self._execute(client, number, slots.buf, slots.body_at(base, i))
+                executed += 1
+        self._write_record(time_s, time_ms, executed)
+
+    def _execute(self, client, number, buf, body):
+        core = self.core
+        start = body + wire.HEADER_LENGTH
+        length = core.wire.body_end(buf, body) - wire.HEADER_LENGTH
+        copy(self._operation, 0, buf, start, length)
+        self._context.client_id = client
+        result = core.replies.results[client]
+        result_length = self._call_service(length, result)
+        core.replies.set_result_length(client, result_length)
+        core.replies.complete(client, number)
+        self._write_table(client, number, result, result_length)
+        core.requests.on_executed(client, number)
+        core.replies.send(client, number, False)
+
+    def _call_service(self, length, result):
+        """Run the service; one that fails gives the same error reply on every replica."""
+        try:
+            reply_length = self._service.execute(
+                self._app_state, self._operation, length, result, self._context
+            )
+            if 0 <= reply_length <= self._reply_length_max:
+                return reply_length
+        except Exception:  # noqa: BLE001 - whatever the application raises must stop here
+            pass
+        self.core.faults.count(faults.SERVICE)
+        result[0] = SERVICE_FAILED
+        return 1
+
+    def _write_table(self, client, number, result, result_length):
+        entry = self._entry
+        put_u32(entry, 0, number)
+        put_u16(entry, 4, result_length)
+        if result_length <= RESULT_INLINE_MAX:
+            fill(entry, 8, RESULT_INLINE_MAX, 0)
+            copy(entry, 8, result, 0, result_length)
+        else:
+            self.core.auth.digest_into(result, 0, result_length, entry, 8)
+        at = self._table + client * _TABLE_ENTRY_LENGTH
+        self.state.write(at, entry, 0, _TABLE_ENTRY_LENGTH)
+
+    def _write_record(self, time_s, time_ms, executed):
+        record = self._record_copy
+        put_u32(record, 0, time_s)
+        put_u16(record, 4, time_ms)
+        put_u32(record, 8, self.operations() + executed)
+        self.state.write(self._record, record, 0, _RECORD_LENGTH)

@@ -1,0 +1,206 @@
+"""A node of the group: the loop that joins core and HAL, and what a person calls.
+
+    node = Node(hal, config, service)        a replica if hal.node_id < REPLICA_COUNT
+    node = Node(hal, config)                 an external client
+    node.run()                               blocking loop; or
+    asyncio.create_task(node.serve())        the same beside other tasks, and then
+    reply = await node.submit(operation)     bytes in, bytes out
+
+`step` and `run` allocate nothing outside hashing; `serve`, `submit` and `status` do, they are
+for applications and people.
+"""
+
+from tinybft import wire
+from tinybft.auth import Authenticator
+from tinybft.client import Client
+from tinybft.compat import const
+from tinybft.faults import Faults
+from tinybft.jitter import Jitter
+from tinybft.memory import ClientMemory, Memory
+from tinybft.octets import get_u32
+from tinybft.replica import Replica
+from tinybft.request_ids import RequestIds
+from tinybft.wire import Wire
+
+_MESSAGES_PER_STEP = const(32)
+_POLL_MS = const(1000)  # longest sleep: nothing on the unix port interrupts it earlier
+
+
+class TinyBFTError(Exception):
+    """Base of what `submit` raises."""
+
+
+class RequestTooLarge(TinyBFTError):
+    pass
+
+
+class Busy(TinyBFTError):
+    """A client has one outstanding request at a time."""
+
+
+class Timeout(TinyBFTError):
+    """No f + 1 matching replies came in time. The operation may still be executed."""
+
+
+class Node:
+    """`memory`: regions allocated before (on a device, first thing at boot), or None."""
+
+    def __init__(self, hal, config, service=None, memory=None):
+        self.hal = hal
+        self.config = config
+        self.node_id = hal.node_id
+        is_replica = self.node_id < config.REPLICA_COUNT
+        if is_replica and service is None:
+            raise ValueError("a replica needs a service to execute")
+        if memory is None:
+            memory = Memory(config) if is_replica else ClientMemory(config)
+        self.memory = memory
+        self._wire = Wire(config)
+        self._received = memory.received
+        self.auth = Authenticator(config, self.node_id, hal.crypto, self._wire)
+        seed = bytearray(4)
+        hal.entropy(seed)
+        jitter = Jitter(get_u32(seed, 0))
+        ids = RequestIds(hal.store)
+        self.client = Client(config, self.node_id, memory, self.auth, hal.send, ids, jitter)
+        self.replica = None
+        if is_replica:
+            self.replica = Replica(
+                config, self.node_id, memory, self.auth, hal.send, service, jitter
+            )
+            self.client.replica = self.replica
+            self.replica.core.client = self.client
+            self.replica.start(hal.now_ms())
+            self.faults = self.replica.core.faults
+        else:
+            self.faults = Faults()
+
+    # --- the loop ---
+
+    def step(self):
+        """Handle what is waiting, and timers that are due. True if a message was handled."""
+        hal = self.hal
+        handled = 0
+        while handled < _MESSAGES_PER_STEP:
+            length = hal.receive_into(self._received)
+            if not length:
+                break
+            self._receive(length, hal.now_ms())
+            handled += 1
+        now = hal.now_ms()
+        self.client.tick(now)
+        if self.replica:
+            self.replica.tick(now)
+        return handled > 0
+
+    def _receive(self, length, now):
+        if self.replica:
+            self.replica.receive(self._received, length, now)
+            return
+        fault = self._wire.check(self._received, length)
+        if not fault and wire.message_type(self._received) == wire.REPLY:
+            fault = self.client.on_reply(self._received, now)
+        if fault:
+            self.faults.count(fault)
+
+    def idle_ms(self):
+        """Milliseconds until the next timer of this node is due."""
+        now = self.hal.now_ms()
+        idle = min(_POLL_MS, self.client.remaining_ms(now))
+        if self.replica:
+            idle = min(idle, self.replica.remaining_ms(now))
+        return idle
+
+    def run(self, until=None):
+        """Loop until `until()` is true; sleeps while there is nothing to handle."""
+        while until is None or not until():
+            if not self.step():
+                self.hal.wait(self.idle_ms())
+
+    async def serve(self):
+        """`run` for asyncio: gives other tasks their turn."""
+        while True:
+            if self.step():
+                await self.hal.wait_async(0)
+            else:
+                await self.hal.wait_async(self.idle_ms())
+
+    def start(self, operation, read_only=False):
+        """Begin a request without waiting; then look at `client.busy`, or set `on_done`."""
+        if len(operation) > self.config.REQUEST_LENGTH_MAX:
+            raise RequestTooLarge(
+                "the operation has "
+                + str(len(operation))
+                + " bytes, request_length_max is "
+                + str(self.config.REQUEST_LENGTH_MAX)
+            )
+        if not self.client.submit(operation, len(operation), self.hal.now_ms(), read_only):
+            raise Busy("a request of this client is outstanding; wait for its reply")
+
+    async def submit(self, operation, read_only=False, timeout_ms=30000):
+        """Have `operation` executed by the group; returns the reply as bytes.
+
+        Requires: a task runs `serve()`. Raises RequestTooLarge, Busy or Timeout. After Timeout
+        the client keeps retrying: a new request is refused (Busy) until this one is answered.
+        """
+        self.start(operation, read_only)
+        waited = 0
+        while self.client.busy:
+            if waited >= timeout_ms:
+                raise Timeout("no f + 1 matching replies within " + str(timeout_ms) + " ms")
+            before = self.hal.now_ms()
+            await self.hal.wait_async(min(5, timeout_ms - waited))
+            waited += (self.hal.now_ms() - before) & 0x3FFFFFFF
+        return bytes(self.client.reply[: self.client.reply_length])
+
+    # --- for people ---
+
+    def status(self):
+        """State of this node as a JSON-able dict. Allocates."""
+        table = {"node_id": self.node_id, "role": "client", "faults": self.faults.as_dict()}
+        table["memory"] = self.memory.bytes_reserved()
+        table["acknowledged"] = self.client.acknowledged
+        table["retries"] = self.client.retries
+        if self.replica:
+            table.update(_replica_status(self.replica.core, self.hal.now_ms()))
+        return table
+
+
+def _replica_status(core, now):
+    progress = core.progress
+    root = bytearray(32)
+    core.state.root_into(progress.low_mark, root, 0)
+    peers = {}
+    for peer, heard_at in enumerate(core.status.heard_at):
+        if peer != progress.replica_id and heard_at >= 0:
+            peers[str(peer)] = (now - heard_at) & 0x3FFFFFFF
+    return {
+        "role": "primary" if progress.is_primary() else "backup",
+        "view": progress.view,
+        "active": progress.active,
+        "low_mark": progress.low_mark,
+        "high_mark": progress.high_mark(),
+        "last_executed": progress.last_executed,
+        "operations": core.execution.operations(),
+        "stable_digest": "".join("%02x" % b for b in root),
+        "slots": _slot_states(core),
+        "peers": peers,
+        "transfer": core.transfer.running,
+        "blocks_fetched": core.transfer.fetched,
+    }
+
+
+def _slot_states(core):
+    """{seqno: "pre-prepared" | ... } of the open slots."""
+    names = ((8, "committed"), (4, "prepared"), (2, "accepted"), (1, "pre-prepared"))
+    table = {}
+    for seqno in range(core.progress.last_executed + 1, core.progress.high_mark() + 1):
+        base = core.slots.find(seqno)
+        if base >= 0:
+            word = "votes only"
+            for flag, name in names:
+                if core.slots.has(base, flag):
+                    word = name
+                    break
+            table[str(seqno)] = word
+    return table

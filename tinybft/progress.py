@@ -1,0 +1,36 @@
+"""Where this replica stands: the few numbers that every part of the protocol looks at.
+
+`view` and whether the replica takes part in it (`active`), the marks, what was executed. Only
+the part of the protocol that owns a number changes it: the marks belong to checkpoint.py,
+`last_executed` to execution.py, the view to viewchange.py.
+"""
+
+from tinybft.compat import const
+
+_SEQNO_MAX = const(0xFFFFFFFF)
+
+
+class Progress:
+    def __init__(self, config, replica_id):
+        self.replica_id = replica_id
+        self.replica_count = config.REPLICA_COUNT
+        self._window = config.WINDOW
+        self.view = 0
+        self.active = True
+        self.low_mark = 0
+        self.last_executed = 0
+        self.now = 0
+
+    def high_mark(self):
+        """Last seqno of the window; a group that reaches 2**32 - 1 batches stops there."""
+        high = self.low_mark + self._window
+        return high if high <= _SEQNO_MAX else _SEQNO_MAX
+
+    def in_window(self, seqno):
+        return self.low_mark < seqno <= self.low_mark + self._window
+
+    def primary(self):
+        return self.view % self.replica_count
+
+    def is_primary(self):
+        return self.active and self.view % self.replica_count == self.replica_id

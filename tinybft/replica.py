@@ -1,0 +1,170 @@
+"""One replica: entry points and dispatch. The rules are in the parts it joins.
+
+    receive(buf, length, now)    one message from the radio
+    tick(now)                    time passes
+    on_own_request(buf)          a REQUEST of this node's own client
+
+The same calls in the same order give the same bytes out. Path of a message: structure
+(wire.check) -> is it of use -> tag -> the part that handles it -> what became possible by it is
+executed, checkpointed, proposed. A message that fails is counted (faults.py) and leaves no trace.
+
+    requests, replies   what clients want, and got        execution   runs batches in order
+    agreement, batches  pre-prepare, prepare, commit      checkpoints stability, the window
+    status              repair of what was lost           transfer    catching up by state
+"""
+
+from tinybft import faults, wire
+from tinybft.agreement import Agreement
+from tinybft.batches import Batches
+from tinybft.checkpoint import Checkpoints
+from tinybft.clock import GroupClock
+from tinybft.execution import Execution
+from tinybft.faults import Faults
+from tinybft.post import Post
+from tinybft.progress import Progress
+from tinybft.quorum import Quorum
+from tinybft.requests import Replies, Requests
+from tinybft.slots import Slots
+from tinybft.state import State
+from tinybft.status import Status
+from tinybft.transfer import Transfer
+from tinybft.wire import Wire
+
+
+class Core:
+    """What the parts of one replica share; each part gets it and keeps what it needs."""
+
+    def __init__(self, config, replica_id, memory, auth, send, jitter):
+        self.config = config
+        self.memory = memory
+        self.auth = auth
+        self.random = jitter
+        self.wire = Wire(config)
+        self.faults = Faults()
+        self.quorum = Quorum(config)
+        self.progress = Progress(config, replica_id)
+        self.clock = GroupClock(config)
+        self.post = Post(config, replica_id, memory, auth, send)
+        self.slots = Slots(config, memory)
+        self.state = State(config, memory.state, auth.digest_into)
+        self.client = None
+
+    def join(self, service):
+        self.status = Status(self)
+        self.requests = Requests(self)
+        self.replies = Replies(self)
+        self.batches = Batches(self)
+        self.agreement = Agreement(self)
+        self.checkpoints = Checkpoints(self)
+        self.transfer = Transfer(self)
+        self.execution = Execution(self, service)
+        self.state.take_checkpoint(0)
+
+    def deliver_reply(self, buf, length):
+        """The reply to this node's own client needs no radio."""
+        if self.client:
+            progress = self.progress
+            self.client.on_result(buf, length, progress.replica_id, progress.now)
+
+
+class Replica:
+    def __init__(self, config, replica_id, memory, auth, send, service, jitter):
+        core = Core(config, replica_id, memory, auth, send, jitter)
+        core.join(service)
+        self.core = core
+        self.progress = core.progress
+        self._replica_id = replica_id
+        self._settling = False
+        self._inline_max = config.INLINE_LENGTH_MAX
+        self._check = core.wire.check
+        self._count = core.faults.count
+        handlers = [self._unexpected] * (wire.TYPE_MAX + 1)
+        handlers[wire.REQUEST] = core.requests.on_request
+        handlers[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
+        handlers[wire.PREPARE] = core.agreement.on_prepare
+        handlers[wire.COMMIT] = core.agreement.on_commit
+        handlers[wire.REPLY] = self._on_reply
+        handlers[wire.CHECKPOINT] = core.checkpoints.on_checkpoint
+        handlers[wire.STATUS] = self._on_status
+        handlers[wire.FETCH] = core.transfer.on_fetch
+        handlers[wire.META_DATA] = core.transfer.on_meta_data
+        handlers[wire.DATA] = core.transfer.on_data
+        self._handlers = tuple(handlers)
+
+    def start(self, now):
+        self.progress.now = now
+        self.core.clock.start(now)
+        self.core.status.start(now)
+
+    def receive(self, buf, received, now):
+        """Handle one message. Remote bytes never raise: what is wrong is counted."""
+        self.progress.now = now
+        fault = self._check(buf, received)
+        if not fault:
+            kind = buf[1]
+            sender = wire.sender(buf)
+            if sender == self._replica_id and kind != wire.REQUEST:
+                fault = faults.SENDER
+            else:
+                fault = self._handlers[kind](buf)
+                if not fault and kind != wire.REQUEST:
+                    self.core.status.heard_at[sender] = now
+        if fault:
+            self._count(fault)
+        self._settle()
+
+    def tick(self, now):
+        self.progress.now = now
+        self.core.status.tick(now)
+        self._settle()
+
+    def on_own_request(self, buf):
+        fault = self.core.requests.on_request(buf, True)
+        if fault:
+            self._count(fault)
+        self._settle()
+
+    def will_inline(self, length):
+        """True if a REQUEST of this length goes out inside this replica's next pre-prepare."""
+        return length <= self._inline_max and self.core.agreement.may_propose()
+
+    def remaining_ms(self, now):
+        return self.core.status.remaining_ms(now)
+
+    def _settle(self):
+        """Do everything that has become possible.
+
+        An own client that submits from its `on_done` comes back here in the middle of it;
+        then the loop that is under way goes on with what was added.
+        """
+        if self._settling:
+            return
+        self._settling = True
+        core = self.core
+        progress = self.progress
+        executed = progress.last_executed
+        low_mark = progress.low_mark
+        while core.execution.run() or core.agreement.propose():
+            pass
+        if progress.last_executed != executed or progress.low_mark != low_mark:
+            core.status.on_progress()
+        self._settling = False
+
+    def _on_reply(self, buf):
+        client = self.core.client
+        if client is None:
+            return faults.NOT_NEEDED
+        return client.on_reply(buf, self.progress.now)
+
+    def _on_status(self, buf):
+        core = self.core
+        sender = wire.sender(buf)
+        if not core.status.may_answer(sender):
+            return faults.RATE_LIMITED
+        if not core.auth.check(buf, wire.STATUS, sender):
+            return faults.MAC
+        core.status.on_status(buf)
+        return 0
+
+    def _unexpected(self, _buf):
+        return faults.TYPE

@@ -1,0 +1,68 @@
+"""Request ids that rise for ever, over restarts and power cuts too.
+
+A range of ids is reserved in non-volatile memory before its first id is used, so that a restart
+skips what may have been used and costs one write per range, not one per request. Two records
+of 8 bytes take turns; a record is the reserved limit u32 and its complement u32, and one that
+was torn does not match. Bytes 0 .. 15 of the store belong to this file.
+"""
+
+from tinybft.compat import const
+from tinybft.octets import get_u32, put_u32
+
+STORE_LENGTH = const(16)
+_RECORD = const(8)
+_RANGE = const(256)
+_ID_MAX = const(0xFFFFFFFF)
+
+
+class StoreError(Exception):
+    """The store holds something that cannot be trusted, or has no room; says what to do."""
+
+
+class RequestIds:
+    def __init__(self, store):
+        if store.size < STORE_LENGTH:
+            raise StoreError("the store has no room for the request ids: 16 bytes are needed")
+        self._store = store
+        self._buf = bytearray(STORE_LENGTH)
+        store.read_into(0, self._buf)
+        self._record = bytearray(_RECORD)
+        self._turn = 0
+        self._limit = self._recover()
+        self._last = self._limit
+
+    def _recover(self):
+        limit = -1
+        blank = 0
+        for record in (0, 1):
+            value = get_u32(self._buf, record * _RECORD)
+            check = get_u32(self._buf, record * _RECORD + 4)
+            if value == check == 0:
+                blank += 1
+            elif value ^ check == _ID_MAX and value > limit:
+                limit = value
+                self._turn = 1 - record
+        if limit < 0 and blank < 2:
+            # One blank record beside a torn one: the very first reservation was cut.
+            if blank == 0:
+                raise StoreError(
+                    "both request id records are damaged: give this client a new id, or its"
+                    " requests may be taken for old ones"
+                )
+        return max(limit, 0)
+
+    def next(self):
+        if self._last == self._limit:
+            self._reserve()
+        self._last += 1
+        return self._last
+
+    def _reserve(self):
+        limit = self._limit + _RANGE
+        if limit > _ID_MAX:
+            raise StoreError("this client has used all 2**32 request ids: give it a new id")
+        put_u32(self._record, 0, limit)
+        put_u32(self._record, 4, limit ^ _ID_MAX)
+        self._store.write(self._turn * _RECORD, self._record, _RECORD)
+        self._turn = 1 - self._turn
+        self._limit = limit

@@ -1,0 +1,201 @@
+"""Requests that wait for execution, one per client, and the last reply to each client.
+
+PBFT, TOCS 4.1: a client has one outstanding request. What a REQUEST meets here:
+
+    older than the last executed one    dropped
+    the last executed one               its reply is sent again (rate-limited)
+    newer                               kept until it is executed; the primary proposes it
+    named by a slot that misses it      stored there: the digest proves it, whoever sent it
+
+A kept request is authentic: its own tag was good. Layout: `memory.pending_fields` and
+`memory.reply_fields`. Allocates nothing outside hashing.
+"""
+
+from tinybft import faults, wire
+from tinybft.clock import elapsed
+from tinybft.compat import const
+from tinybft.memory import offsets, pending_fields, reply_fields
+from tinybft.octets import copy, equal, get_u16, put_u16
+
+NONE = const(0)
+WAITING = const(1)
+PROPOSED = const(2)
+
+RESULT_INLINE_MAX = const(32)  # a result up to this long is never replaced by its digest
+
+
+class Requests:
+    """Pending requests. `waiting` is the number of them that are not yet proposed."""
+
+    def __init__(self, core):
+        config = core.config
+        table = offsets(pending_fields(config))
+        self.core = core
+        self.buf = core.memory.pending
+        self.waiting = 0
+        self._client_count = config.CLIENT_COUNT
+        self._size = table["size"]
+        self._digest = table["request_digest"]
+        self._request = table["request"]
+
+    def phase(self, client):
+        return self.buf[client * self._size]
+
+    def set_phase(self, client, phase):
+        at = client * self._size
+        self.waiting += (phase == WAITING) - (self.buf[at] == WAITING)
+        self.buf[at] = phase
+
+    def request_at(self, client):
+        return client * self._size + self._request
+
+    def request_id(self, client):
+        return wire.seqno(self.buf, client * self._size + self._request)
+
+    def request_length(self, client):
+        return wire.length(self.buf, client * self._size + self._request)
+
+    def digest_at(self, client):
+        return client * self._size + self._digest
+
+    def on_request(self, buf, local=False):
+        """Take a checked REQUEST. `local`: from this node's own client, no tag to verify."""
+        core = self.core
+        client = wire.sender(buf)
+        number = wire.seqno(buf)
+        executed = core.execution.last_request_id(client)
+        if number < executed:
+            return faults.OLD_REQUEST
+        if number == executed:
+            return core.replies.on_repeated(buf, client, local)
+        if core.agreement.misses_body_of(client, number):
+            return self._fill_slots(buf, client, number, local)
+        if self.phase(client) != NONE and self.request_id(client) >= number:
+            return faults.NOT_NEEDED
+        core.auth.digest_message(buf, 0, core.wire.body_end(buf))
+        return self._keep(buf, client, local)
+
+    def _fill_slots(self, buf, client, number, local):
+        """A body that some slot waits for: believed by digest, kept if authentic as well."""
+        core = self.core
+        core.auth.digest_message(buf, 0, core.wire.body_end(buf))
+        used = core.agreement.on_body(buf, client, number, core.auth.digest)
+        if self.phase(client) == NONE or self.request_id(client) < number:
+            fault = self._keep(buf, client, local)
+            return 0 if used else fault
+        return 0 if used else faults.NOT_NEEDED
+
+    def _keep(self, buf, client, local):
+        """Requires: `auth.digest` is the digest of the request."""
+        core = self.core
+        if not local and not core.auth.check_digested(buf, wire.REQUEST, client):
+            return faults.MAC
+        copy(self.buf, self.request_at(client), buf, 0, wire.length(buf))
+        copy(self.buf, self.digest_at(client), core.auth.digest, 0, 32)
+        self.set_phase(client, WAITING)
+        core.agreement.on_authentic(client)
+        return 0
+
+    def holds(self, client, digest, digest_at):
+        """True if the pending request of `client` has this digest."""
+        at = self.digest_at(client)
+        return self.phase(client) != NONE and equal(self.buf, at, digest, digest_at, 32)
+
+    def on_executed(self, client, number):
+        """Request `number` of `client` was executed: what waits with it or before it is done."""
+        if self.phase(client) != NONE and self.request_id(client) <= number:
+            self.set_phase(client, NONE)
+
+    def propose_again(self):
+        """What was proposed in a view that ended waits again."""
+        for client in range(self._client_count):
+            if self.phase(client) == PROPOSED:
+                self.set_phase(client, WAITING)
+
+
+class Replies:
+    """The last reply to every client, ready to be sent again."""
+
+    def __init__(self, core):
+        config = core.config
+        table = offsets(reply_fields(config))
+        self.core = core
+        self._buf = core.memory.replies
+        self._size = table["size"]
+        self._replica_count = config.REPLICA_COUNT
+        self._interval_ms = config.REPAIR_MS
+        self._sent_at = [0] * config.CLIENT_COUNT
+        self.messages = []
+        self.results = []
+        view = memoryview(self._buf)
+        for client in range(config.CLIENT_COUNT):
+            at = client * self._size + table["reply"]
+            self.messages.append(view[at : (client + 1) * self._size])
+            at += wire.HEADER_LENGTH
+            self.results.append(view[at : at + config.REPLY_LENGTH_MAX])
+
+    def result_length(self, client):
+        return get_u16(self._buf, client * self._size)
+
+    def set_result_length(self, client, length):
+        put_u16(self._buf, client * self._size, length)
+
+    def holds(self, client, number):
+        """True if the result of this request is here (after a state transfer it is not)."""
+        return wire.seqno(self.messages[client]) == number
+
+    def complete(self, client, number):
+        """Write the header of the reply whose result was just put into `results[client]`."""
+        core = self.core
+        view = core.progress.view
+        sender = core.progress.replica_id
+        group_id = core.config.GROUP_ID
+        wire.put_header(self.messages[client], wire.REPLY, 0, sender, group_id, view, number)
+
+    def on_repeated(self, buf, client, local):
+        """The client asks again for its last reply: send the whole result if it is here."""
+        core = self.core
+        now = core.progress.now
+        if not local:
+            if elapsed(now, self._sent_at[client]) < self._interval_ms:
+                return faults.RATE_LIMITED
+            if not core.auth.check(buf, wire.REQUEST, client):
+                return faults.MAC
+            self._sent_at[client] = now
+        self.send(client, wire.seqno(buf), True)
+        return 0
+
+    def send(self, client, number, whole):
+        """Send the reply to `client`: the result, or its digest.
+
+        One replica sends the result (TOCS 4.4, digest replies), a different one for each
+        request; a short result always travels whole, and so does a repeated one.
+        """
+        core = self.core
+        length = self.result_length(client)
+        designated = (number + client) % self._replica_count == core.progress.replica_id
+        if not self.holds(client, number):
+            self._send_from_table(client, number)
+        elif client == core.progress.replica_id:
+            core.deliver_reply(self.messages[client], length)
+        elif whole or designated or length <= RESULT_INLINE_MAX:
+            end = wire.HEADER_LENGTH + length
+            core.post.unicast_single(client, self.messages[client], end)
+        else:
+            self._send_from_table(client, number)
+
+    def _send_from_table(self, client, number):
+        core = self.core
+        execution = core.execution
+        length = execution.table_result_length(client)
+        flags = wire.FLAG_DIGEST
+        if length <= RESULT_INLINE_MAX:
+            flags = 0
+        else:
+            length = 32
+        buf = core.post.begin(wire.REPLY, flags, core.progress.view, number)
+        execution.table_result_into(client, buf, wire.HEADER_LENGTH, length)
+        if client == core.progress.replica_id:
+            core.deliver_reply(buf, length)
+        else:
+            core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)

@@ -1,0 +1,200 @@
+"""The agreement region: a ring of W slots, each for one seqno in the current view.
+
+A slot is named by `base`, its byte offset in the region; `open(seqno)` gives it. A slot carries
+its seqno, checked at every access: the ring position of seqno s serves s + W once s is at or
+below the stable checkpoint, and until then nothing else.
+
+Votes. Per slot and kind (PREPARE, COMMIT) one mask of the replicas whose vote names the slot's
+own digest, and masks for up to f + 1 other digests ("candidates"), because votes may overtake
+their pre-prepare. f + 1 places suffice: f faulty replicas fill at most f, the correct ones agree
+on the rest unless the primary equivocates, and then repair brings the votes again.
+
+Layout: `memory.slot_fields`. Does not allocate.
+"""
+
+from tinybft import wire
+from tinybft.compat import const
+from tinybft.memory import body_length, offsets, slot_fields
+from tinybft.octets import copy, equal, fill, get_u16, get_u32, put_u16, put_u32
+
+# Flags of a slot
+PRE_PREPARED = const(1)  # a pre-prepare is stored: batch and digest are valid
+ACCEPTED = const(2)  # and everything in it is authentic and here: PREPARE was sent
+PREPARED = const(4)  # 2f PREPAREs as well: COMMIT was sent
+COMMITTED = const(8)  # 2f + 1 COMMITs as well
+VOUCHED_ONLY = const(16)  # not from the primary: counts once f + 1 votes support it
+TIME_IN_DOUBT = const(32)  # its time is not plausible here
+
+_CANDIDATE_LENGTH = const(40)  # digest 32, prepare mask u32, commit mask u32
+
+
+class Slots:
+    def __init__(self, config, memory):
+        table = offsets(slot_fields(config))
+        self.buf = memory.slots
+        self._size = table["size"]
+        self._window = config.WINDOW
+        self._candidates_end = config.WEAK_QUORUM * _CANDIDATE_LENGTH
+        self._flags = table["flags"]
+        self._held = table["held"]
+        self._digest = table["digest"]
+        self._prepares = table["prepares"]
+        self._commits = table["commits"]
+        self._candidates = table["candidates"]
+        self._batch = table["batch"]
+        self._bodies = table["bodies"]
+        self.bodies_length_max = body_length(config)
+
+    def open(self, seqno):
+        """The slot of `seqno`, emptied first if it served another one.
+
+        Requires: low_mark < seqno <= high_mark, so what it held before is stable.
+        """
+        base = seqno % self._window * self._size
+        if get_u32(self.buf, base) != seqno:
+            fill(self.buf, base, self._batch, 0)
+            put_u32(self.buf, base, seqno)
+        return base
+
+    def find(self, seqno):
+        """The slot if it still holds `seqno` (also below the stable checkpoint), else -1."""
+        base = seqno % self._window * self._size
+        return base if get_u32(self.buf, base) == seqno else -1
+
+    # --- the batch ---
+
+    def seqno(self, base):
+        return get_u32(self.buf, base)
+
+    def flags(self, base):
+        return self.buf[base + self._flags]
+
+    def has(self, base, flag):
+        return self.buf[base + self._flags] & flag
+
+    def set_flag(self, base, flag):
+        self.buf[base + self._flags] |= flag
+
+    def clear_flag(self, base, flag):
+        self.buf[base + self._flags] &= ~flag
+
+    def doubts(self, base):
+        """Mask of the requests whose authenticity this replica could not check."""
+        return get_u16(self.buf, base + self._flags + 2)
+
+    def set_doubts(self, base, mask):
+        put_u16(self.buf, base + self._flags + 2, mask)
+
+    def held(self, base):
+        """Mask of the requests whose body is here."""
+        return get_u16(self.buf, base + self._held)
+
+    def set_held(self, base, mask):
+        put_u16(self.buf, base + self._held, mask)
+
+    def digest_at(self, base):
+        return base + self._digest
+
+    def batch_at(self, base):
+        return base + self._batch
+
+    def request_count(self, base):
+        return wire.batch_count(self.buf, base + self._batch)
+
+    def entry_at(self, base, index):
+        return wire.entry_at(base + self._batch, index)
+
+    def missing(self, base):
+        """Mask of the bodies named by the batch and not here."""
+        return ((1 << self.request_count(base)) - 1) & ~self.held(base)
+
+    def body_at(self, base, index):
+        """Offset in `buf` of the body of request `index`: bodies lie in the batch's order."""
+        at = base + self._bodies
+        batch = base + self._batch
+        for i in range(index):
+            at += wire.entry_length(self.buf, wire.entry_at(batch, i))
+        return at
+
+    def put_body(self, base, index, message, message_at):
+        """Store a body whose digest is that of the entry."""
+        length = wire.entry_length(self.buf, self.entry_at(base, index))
+        copy(self.buf, self.body_at(base, index), message, message_at, length)
+        self.set_held(base, self.held(base) | 1 << index)
+
+    def drop_batch(self, base):
+        """Forget a stored pre-prepare; votes stay."""
+        self.buf[base + self._flags] = 0
+        put_u32(self.buf, base + self._held, 0)
+        self.set_doubts(base, 0)
+
+    # --- votes ---
+
+    def prepares(self, base):
+        return get_u32(self.buf, base + self._prepares)
+
+    def commits(self, base):
+        return get_u32(self.buf, base + self._commits)
+
+    def add_prepare(self, base, replica):
+        at = base + self._prepares
+        put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
+
+    def add_commit(self, base, replica):
+        at = base + self._commits
+        put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
+
+    def has_voted(self, base, kind, replica):
+        """True if a vote of this kind from `replica`, for whatever digest, is counted."""
+        own = self._prepares if kind == wire.PREPARE else self._commits
+        mask = get_u32(self.buf, base + own)
+        offset = 32 if kind == wire.PREPARE else 36
+        at = base + self._candidates
+        for candidate in range(at, at + self._candidates_end, _CANDIDATE_LENGTH):
+            mask |= get_u32(self.buf, candidate + offset)
+        return mask >> replica & 1
+
+    def add_candidate_vote(self, base, kind, replica, buf, at):
+        """Count a vote for the digest buf[at:at + 32], which is not (yet) the slot's own.
+
+        False if all f + 1 places are taken by other digests.
+        """
+        offset = 32 if kind == wire.PREPARE else 36
+        first = base + self._candidates
+        for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
+            if self._is_free(candidate):
+                copy(self.buf, candidate, buf, at, 32)
+            elif not equal(self.buf, candidate, buf, at, 32):
+                continue
+            mask = get_u32(self.buf, candidate + offset) | 1 << replica
+            put_u32(self.buf, candidate + offset, mask)
+            return True
+        return False
+
+    def adopt_votes(self, base):
+        """Count the votes that came for the slot's digest before it was known."""
+        first = base + self._candidates
+        for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
+            if equal(self.buf, candidate, self.buf, base + self._digest, 32):
+                prepares = self.prepares(base) | get_u32(self.buf, candidate + 32)
+                put_u32(self.buf, base + self._prepares, prepares)
+                commits = self.commits(base) | get_u32(self.buf, candidate + 36)
+                put_u32(self.buf, base + self._commits, commits)
+                fill(self.buf, candidate, _CANDIDATE_LENGTH, 0)
+
+    def disown_votes(self, base):
+        """The reverse: the slot's digest is given up, its votes become a candidate's."""
+        prepares = self.prepares(base)
+        commits = self.commits(base)
+        put_u32(self.buf, base + self._prepares, 0)
+        put_u32(self.buf, base + self._commits, 0)
+        first = base + self._candidates
+        for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
+            if self._is_free(candidate) and (prepares or commits):
+                copy(self.buf, candidate, self.buf, base + self._digest, 32)
+                put_u32(self.buf, candidate + 32, prepares)
+                put_u32(self.buf, candidate + 36, commits)
+                return
+
+    def _is_free(self, candidate):
+        return get_u32(self.buf, candidate + 32) == 0 and get_u32(self.buf, candidate + 36) == 0

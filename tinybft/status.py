@@ -1,0 +1,247 @@
+"""Repair: a replica says what it has, the others send what it lacks (TOCS 4.5).
+
+STATUS goes to everybody: after a short time without progress while something is open, then at
+doubling distances, and at the idle period when nothing is open. Who receives one sends
+
+    its own CHECKPOINT, PREPARE and COMMIT where the sender's masks lack it,
+    a pre-prepare or a request body, if it is this replica's turn: the primary's in round 0,
+    then one more replica's in every further round (any holder can repair them).
+
+STATUS never changes the receiver's view or window: it makes it talk. Answers go to the asking
+replica alone and at most once per `repair_ms`, so a flood buys little. Distances are jittered,
+so that several replicas that miss the same frame do not ask at the same moment.
+
+The first distance follows the group: `repair_ms` plus the smoothed time that a batch takes.
+
+Does not allocate.
+"""
+
+from tinybft import wire
+from tinybft.clock import elapsed
+from tinybft.compat import const
+from tinybft.slots import ACCEPTED, COMMITTED, PRE_PREPARED, PREPARED
+
+_SLOT_STATE = const(15)  # the slot flags that STATUS tells: pre-prepared .. committed
+_ROUND_MAX = const(255)
+_SMOOTHING = const(8)
+
+
+class Status:
+    def __init__(self, core):
+        config = core.config
+        self.core = core
+        self._repair_ms = config.REPAIR_MS
+        self._idle_ms = config.STATUS_MS
+        self._interval = config.CHECKPOINT_INTERVAL
+        self._checkpoint_count = config.CHECKPOINT_COUNT - 1
+        self._mask_length = core.wire.mask_length
+        self._slot_length = core.wire.status_slot_length
+        self._answered_at = [0] * config.REPLICA_COUNT
+        self.heard_at = [-1] * config.REPLICA_COUNT  # -1: never
+        self._since = 0  # when waiting began: the last progress, or work after idleness
+        self._delay = config.STATUS_MS
+        self._waiting = False
+        self._round = 0
+        self._smoothed = 0  # _SMOOTHING x the time in ms from work to progress
+
+    # --- when to ask ---
+
+    def start(self, now):
+        self._since = now
+        self._delay = 1 + self.core.random.below(self._idle_ms)
+        for peer in range(len(self._answered_at)):
+            self._answered_at[peer] = now - self._repair_ms
+
+    def on_work(self):
+        """Something is open. The clock of an idle replica starts now."""
+        if not self._waiting:
+            self._waiting = True
+            self._restart()
+
+    def on_progress(self):
+        """Executed, stable, or a piece of state fetched: ask later."""
+        passed = elapsed(self.core.progress.now, self._since)
+        if self._waiting and passed < self._idle_ms:
+            self._smoothed += passed - self._smoothed // _SMOOTHING
+        self._waiting = self.has_open_work()
+        self._restart()
+
+    def _restart(self):
+        self._since = self.core.progress.now
+        self._round = 0
+        self._delay = self._idle_ms
+        if self._waiting:
+            base = self._repair_ms + self._smoothed // _SMOOTHING
+            self._delay = base + self.core.random.below(1 + base // 2)
+
+    def has_open_work(self):
+        progress = self.core.progress
+        executed = progress.last_executed
+        if self.core.transfer.running or self.core.agreement.last_seen > executed:
+            return True
+        if self.core.requests.waiting:
+            return True
+        return executed // self._interval * self._interval > progress.low_mark
+
+    def remaining_ms(self, now):
+        """Milliseconds until the next STATUS is due."""
+        return max(0, self._delay - elapsed(now, self._since))
+
+    def tick(self, now):
+        if elapsed(now, self._since) < self._delay:
+            return
+        core = self.core
+        core.clock.advance(now)
+        self._waiting = self.has_open_work()
+        self.send()
+        self._since = now
+        if not self._waiting:
+            self._delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
+            return
+        self._round = min(self._round + 1, _ROUND_MAX)
+        self._delay = min(self._delay * 2 + core.random.below(2), self._idle_ms)
+        if core.transfer.running:
+            core.transfer.ask_again()
+        else:
+            self._consider_transfer()
+
+    def _consider_transfer(self):
+        """Behind the window, or repair did not help: fetch the state instead."""
+        core = self.core
+        peer = core.checkpoints.find_target()
+        if peer >= 0 and (
+            self._round > 2 or core.checkpoints.peer_seqno(peer) > core.progress.high_mark()
+        ):
+            core.checkpoints.start_transfer_to(peer)
+
+    # --- what to say ---
+
+    def send(self):
+        core = self.core
+        progress = core.progress
+        active = wire.FLAG_ACTIVE if progress.active else 0
+        buf = core.post.begin(wire.STATUS, active, progress.view, progress.low_mark)
+        last = min(core.agreement.last_seen, progress.high_mark())
+        count = max(0, last - progress.low_mark)
+        wire.put_status_header(buf, progress.last_executed, self._round, count)
+        at = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH
+        for number in range(progress.low_mark + 1, progress.low_mark + 1 + count):
+            self._put_slot(buf, at, number)
+            at += self._slot_length
+        for i in range(1, self._checkpoint_count + 1):
+            voters = core.checkpoints.voters(progress.low_mark + i * self._interval)
+            wire.put_mask(buf, at, self._mask_length, voters)
+            at += self._mask_length
+        wire.put_mask(buf, at, self._mask_length, 0)  # VIEW-CHANGEs held: none is pending
+        core.post.multicast(at + self._mask_length)
+
+    def _put_slot(self, buf, at, number):
+        slots = self.core.slots
+        base = slots.find(number)
+        state = 0
+        missing = 0
+        prepares = 0
+        commits = 0
+        if number <= self.core.progress.last_executed:
+            state = _SLOT_STATE
+        elif base >= 0:
+            state = slots.flags(base) & _SLOT_STATE
+            prepares = slots.prepares(base)
+            commits = slots.commits(base)
+            if state & PRE_PREPARED:
+                missing = slots.missing(base)
+        buf[at] = state
+        wire.put_mask(buf, at + 1, 2, missing)
+        wire.put_mask(buf, at + 3, self._mask_length, prepares)
+        wire.put_mask(buf, at + 3 + self._mask_length, self._mask_length, commits)
+
+    # --- what to answer ---
+
+    def may_answer(self, peer):
+        """True at most once per `repair_ms` and peer."""
+        now = self.core.progress.now
+        if elapsed(now, self._answered_at[peer]) < self._repair_ms:
+            return False
+        self._answered_at[peer] = now
+        return True
+
+    def on_status(self, buf):
+        core = self.core
+        progress = core.progress
+        sender = wire.sender(buf)
+        self.heard_at[sender] = progress.now
+        their_low = wire.seqno(buf)
+        their_executed = wire.status_last_executed(buf)
+        if their_executed > progress.last_executed and their_low <= progress.high_mark():
+            core.agreement.note(min(their_executed, progress.high_mark()))
+        elif their_low > progress.low_mark:
+            self.on_work()
+        count = wire.status_slot_count(buf)
+        tail = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH + count * self._slot_length
+        self._answer_checkpoints(buf, tail, sender, their_low)
+        if wire.view(buf) == progress.view and progress.active:
+            self._answer_slots(buf, count, sender, their_low)
+
+    def _answer_checkpoints(self, buf, at, sender, their_low):
+        core = self.core
+        progress = core.progress
+        if their_low < progress.low_mark:
+            core.checkpoints.send(progress.low_mark, sender)
+        for i in range(1, self._checkpoint_count + 1):
+            number = their_low + i * self._interval
+            voters = wire.get_mask(buf, at, self._mask_length)
+            at += self._mask_length
+            if number > progress.low_mark and not voters >> progress.replica_id & 1:
+                core.checkpoints.send(number, sender)
+
+    def _answer_slots(self, buf, count, sender, their_low):
+        core = self.core
+        at = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH
+        turn = self._is_my_turn(sender, wire.status_round(buf))
+        last = min(core.agreement.last_seen, their_low + core.config.WINDOW)
+        executed = wire.status_last_executed(buf)
+        for number in range(their_low + 1, last + 1):
+            base = core.slots.find(number)
+            if base >= 0 and number > executed and core.slots.has(base, ACCEPTED):
+                if number <= their_low + count:
+                    self._answer_slot(base, buf, at, sender, turn)
+                else:
+                    self._answer_unknown(base, sender, turn)
+            at += self._slot_length
+
+    def _is_my_turn(self, sender, round_number):
+        progress = self.core.progress
+        holder = (progress.primary() + round_number) % progress.replica_count
+        if holder == sender:
+            holder = (holder + 1) % progress.replica_count
+        return holder == progress.replica_id or (
+            round_number and progress.is_primary()
+        )
+
+    def _answer_unknown(self, base, sender, turn):
+        core = self.core
+        if turn:
+            core.batches.send(base, sender)
+        if not core.progress.is_primary():
+            core.agreement.send_vote(wire.PREPARE, base, sender)
+        if core.slots.has(base, PREPARED):
+            core.agreement.send_vote(wire.COMMIT, base, sender)
+
+    def _answer_slot(self, base, buf, at, sender, turn):
+        core = self.core
+        state = buf[at]
+        if state & COMMITTED:
+            return
+        me = core.progress.replica_id
+        if turn:
+            missing = wire.get_mask(buf, at + 1, 2)
+            if not state & PRE_PREPARED:
+                core.batches.send(base, sender)
+            elif missing:
+                core.batches.send_bodies(base, missing, sender)
+        prepares = wire.get_mask(buf, at + 3, self._mask_length)
+        commits = wire.get_mask(buf, at + 3 + self._mask_length, self._mask_length)
+        if not (state & PREPARED or core.progress.is_primary() or prepares >> me & 1):
+            core.agreement.send_vote(wire.PREPARE, base, sender)
+        if core.slots.has(base, PREPARED) and not commits >> me & 1:
+            core.agreement.send_vote(wire.COMMIT, base, sender)

@@ -1,0 +1,256 @@
+"""State transfer: a replica that fell behind fetches the blocks that differ (TOCS 4.6).
+
+The target is a checkpoint that f + 1 replicas call stable: its root digest is believed, and
+every answer is checked against a digest that is believed already. So one replica at a time is
+asked, and a lie or a silence costs one time-out.
+
+    FETCH level, index          META-DATA: the entries of a node's children
+    FETCH 0, index, mask        DATA: up to 16 blocks
+
+The tree is walked from the root down, one level at a time, into the target table (`transfer`
+field of the event region, laid out like the state's own entries); where an entry equals the
+live one, the live entries below it are taken over and nothing is fetched. While blocks are
+installed the state is a mixture: nothing is executed until the root is the agreed digest.
+
+Serving reads snapshots only. Allocates nothing outside hashing.
+"""
+
+from tinybft import faults, wire
+from tinybft.compat import const
+from tinybft.memory import event_fields, offsets
+from tinybft.octets import copy, equal, put_u32
+
+_ENTRY_LENGTH = const(36)
+_ENTRY_DIGEST = const(4)
+_BLOCKS_PER_FETCH = const(16)
+
+
+class Transfer:
+    """`running` while a state is being fetched."""
+
+    def __init__(self, core):
+        self.core = core
+        self.running = False
+        self.fetched = 0  # blocks installed since the node started
+        self._target = core.memory.event
+        self._at = offsets(event_fields(core.config))["transfer"]
+        self._seqno = 0
+        self._level = 0
+        self._source = core.progress.replica_id
+        self._tree = core.state.tree
+
+    # --- the fetching side ---
+
+    def start(self, seqno, digest, digest_at):
+        """Go for checkpoint `seqno` with this root digest; a newer target replaces an older."""
+        core = self.core
+        if self.running and seqno <= self._seqno:
+            return
+        self.running = True
+        self._seqno = seqno
+        core.state.begin_install()
+        tree = self._tree
+        put_u32(self._target, self._entry(tree.root), 0)
+        copy(self._target, self._entry(tree.root) + _ENTRY_DIGEST, digest, digest_at, 32)
+        self._level = tree.level_count - 1
+        self._proceed()
+
+    def ask_again(self):
+        """Nothing came for a while: the next source, or a newer target."""
+        peer = self.core.checkpoints.find_target()
+        if peer >= 0 and self.core.checkpoints.peer_seqno(peer) > self._seqno:
+            self.core.checkpoints.start_transfer_to(peer)
+            return
+        self._next_source()
+        self._ask()
+
+    def _entry(self, node):
+        return self._at + node * _ENTRY_LENGTH
+
+    def _node(self, level, index):
+        return self._tree.level_starts[level] + index
+
+    def _is_live(self, level, index):
+        """True if the live state has what the target has at this node (by digest)."""
+        node = self._node(level, index)
+        entries = self._tree.entries
+        live = node * _ENTRY_LENGTH + _ENTRY_DIGEST
+        return equal(entries, live, self._target, self._entry(node) + _ENTRY_DIGEST, 32)
+
+    def _proceed(self):
+        """Descend through all levels whose nodes are settled; then install or ask."""
+        while self._level > 0 and self._settle_level():
+            self._level -= 1
+        if self._level == 0 and self._first_missing() < 0:
+            self._finish()
+        else:
+            self._ask()
+
+    def _settle_level(self):
+        """Take over what is equal. True if the children of every node here are known."""
+        tree = self._tree
+        settled = True
+        for index in range(tree.level_lengths[self._level]):
+            if self._is_live(self._level, index):
+                self._take_over_children(index)
+            elif not self._knows_children(index):
+                settled = False
+        return settled
+
+    def _take_over_children(self, index):
+        tree = self._tree
+        first = self._node(self._level - 1, index * tree.fan_out)
+        length = tree.child_count(self._level, index) * _ENTRY_LENGTH
+        copy(self._target, self._entry(first), tree.entries, first * _ENTRY_LENGTH, length)
+
+    def _knows_children(self, index):
+        tree = self._tree
+        first = self._node(self._level - 1, index * tree.fan_out)
+        believed = self._entry(self._node(self._level, index)) + _ENTRY_DIGEST
+        return tree.children_match(
+            self._level, index, self._target, self._entry(first), self._target, believed
+        )
+
+    def _first_missing(self):
+        for index in range(self._tree.leaf_count):
+            if not self._is_live(0, index):
+                return index
+        return -1
+
+    def _ask(self):
+        if self._source == self.core.progress.replica_id:
+            self._next_source()
+        if self._level > 0:
+            for index in range(self._tree.level_lengths[self._level]):
+                if not self._is_live(self._level, index) and not self._knows_children(index):
+                    self._send_fetch(self._level, index, 0)
+                    return
+            return
+        first = self._first_missing()
+        mask = 0
+        for i in range(_BLOCKS_PER_FETCH):
+            if first + i < self._tree.leaf_count and not self._is_live(0, first + i):
+                mask |= 1 << i
+        self._send_fetch(0, first, mask)
+
+    def _send_fetch(self, level, index, mask):
+        post = self.core.post
+        buf = post.begin(wire.FETCH, 0, self.core.progress.view, self._seqno)
+        wire.put_fetch(buf, level, index, mask)
+        end = wire.HEADER_LENGTH + wire.FETCH_BODY_LENGTH
+        post.unicast_single(self._source, buf, end)
+        self.core.status.on_work()
+
+    def _next_source(self):
+        progress = self.core.progress
+        self._source = (self._source + 1) % progress.replica_count
+        if self._source == progress.replica_id:
+            self._source = (self._source + 1) % progress.replica_count
+
+    def _misplaced(self, buf, kind):
+        if not self.running or wire.seqno(buf) != self._seqno:
+            return faults.NOT_NEEDED
+        if not self.core.auth.check(buf, kind, wire.sender(buf)):
+            return faults.MAC
+        return 0
+
+    def on_meta_data(self, buf):
+        level = wire.fetch_level(buf)
+        index = wire.fetch_index(buf)
+        tree = self._tree
+        if level != self._level or level == 0 or not tree.has(level, index):
+            return faults.NOT_NEEDED
+        if wire.meta_data_count(buf) != tree.child_count(level, index):
+            return faults.FIELD
+        fault = self._misplaced(buf, wire.META_DATA)
+        if fault:
+            return fault
+        believed = self._entry(self._node(level, index)) + _ENTRY_DIGEST
+        start = wire.HEADER_LENGTH + wire.META_DATA_HEADER_LENGTH
+        if not tree.children_match(level, index, buf, start, self._target, believed):
+            self._next_source()
+            return faults.TRANSFER
+        first = self._entry(self._node(level - 1, index * tree.fan_out))
+        copy(self._target, first, buf, start, wire.meta_data_count(buf) * _ENTRY_LENGTH)
+        self.core.status.on_progress()
+        self._proceed()
+        return 0
+
+    def on_data(self, buf):
+        index = wire.data_index(buf)
+        if self._level != 0 or index >= self._tree.leaf_count or self._is_live(0, index):
+            return faults.NOT_NEEDED
+        fault = self._misplaced(buf, wire.DATA)
+        if fault:
+            return fault
+        believed = self._entry(index) + _ENTRY_DIGEST
+        start = wire.HEADER_LENGTH + wire.DATA_HEADER_LENGTH
+        modified = wire.data_modified(buf)
+        if not self.core.state.install_block(
+            index, modified, buf, start, self._target, believed
+        ):
+            self._next_source()
+            return faults.TRANSFER
+        self.fetched += 1
+        self.core.status.on_progress()
+        if self._first_missing() < 0:
+            self._finish()
+        return 0
+
+    def _finish(self):
+        core = self.core
+        root = self._entry(self._tree.root) + _ENTRY_DIGEST
+        if not core.state.finish_install(self._seqno, self._target, root):
+            # The digests of all blocks match but the root does not: ask for the tree again.
+            self._level = self._tree.level_count - 1
+            core.faults.count(faults.TRANSFER)
+            return
+        self.running = False
+        core.execution.on_installed(self._seqno)
+
+    # --- the serving side ---
+
+    def on_fetch(self, buf):
+        core = self.core
+        sender = wire.sender(buf)
+        seqno = wire.seqno(buf)
+        if not core.state.holds(seqno):
+            return faults.NOT_NEEDED
+        if not core.status.may_answer(sender):
+            return faults.RATE_LIMITED
+        if not core.auth.check(buf, wire.FETCH, sender):
+            return faults.MAC
+        level = wire.fetch_level(buf)
+        index = wire.fetch_index(buf)
+        if level:
+            return self._send_meta_data(sender, seqno, level, index)
+        mask = wire.fetch_mask(buf)
+        while mask:
+            if mask & 1 and not self._send_data(sender, seqno, index):
+                return faults.FIELD
+            mask >>= 1
+            index += 1
+        return 0
+
+    def _send_meta_data(self, receiver, seqno, level, index):
+        core = self.core
+        buf = core.post.begin(wire.META_DATA, 0, core.progress.view, seqno)
+        start = wire.HEADER_LENGTH + wire.META_DATA_HEADER_LENGTH
+        length = core.state.children_into(seqno, level, index, buf, start)
+        if not length:
+            return faults.FIELD
+        wire.put_meta_data_header(buf, level, index, length // _ENTRY_LENGTH)
+        core.post.unicast_single(receiver, buf, start + length)
+        return 0
+
+    def _send_data(self, receiver, seqno, index):
+        core = self.core
+        buf = core.post.begin(wire.DATA, 0, core.progress.view, seqno)
+        start = wire.HEADER_LENGTH + wire.DATA_HEADER_LENGTH
+        # The entry lands where the block goes next; only its seqno is kept.
+        if not core.state.entry_into(seqno, 0, index, buf, start):
+            return False
+        wire.put_data_header(buf, index, wire.entry_modified(buf, start))
+        core.state.block_into(seqno, index, buf, start)
+        core.post.unicast_single(receiver, buf, start + core.config.BLOCK_LENGTH)
+        return True
