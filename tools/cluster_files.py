@@ -27,6 +27,7 @@ from tools.config import generate
 from tools.keys import write_keys
 from tools.refusal import Refusal
 
+RUN_FOLDER = "build/cluster"
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = (
     "tinybft",

@@ -6,9 +6,12 @@ tools/unix_replica.py reads.
 
 from dataclasses import dataclass, field
 
+from tinybft.apps.kv_cells import CELL_LENGTH, cells_for
+from tools.cluster_workload import layout_of
 from tools.refusal import Refusal
 
 DEFAULT_SIZES = (16, 64, 256, 900)
+KEY_ROOM = 12  # bytes of the longest key, c<client>/<size>/<index>
 REPORT_MS = 250
 SECONDS_MAX = 10**6  # "no limit" for a workload that is bounded by its operations
 
@@ -68,10 +71,61 @@ def victim(config, options):
     return int(options.kill)
 
 
+def fitting_sizes(config, sizes):
+    """The value sizes of a workload: those given, else the default ones that there is room for.
+
+    Raises Refusal when given ones do not fit a request, a reply or, all together, the state.
+    """
+    if sizes is None:
+        chosen = tuple(size for size in DEFAULT_SIZES if size <= _size_max(config))
+        while len(chosen) > 1 and _cells(config, chosen) > _cells_free(config):
+            chosen = chosen[:-1]
+        return chosen
+    for size in sizes:
+        if not 4 <= size <= _size_max(config):
+            raise Refusal(
+                f"--value-sizes {size}: must lie in 4..{_size_max(config)} (request_length_max ="
+                f" {config.REQUEST_LENGTH_MAX}, reply_length_max = {config.REPLY_LENGTH_MAX}, a"
+                f" key of up to {KEY_ROOM} bytes)"
+            )
+    if _cells(config, sizes) > _cells_free(config):
+        raise Refusal(
+            f"--value-sizes: the values of {config.CLIENT_COUNT} clients need"
+            f" {_cells(config, sizes)} cells of {CELL_LENGTH} bytes, state_length ="
+            f" {config.STATE_LENGTH} has {_cells_free(config)}; choose fewer or shorter ones"
+        )
+    return tuple(sizes)
+
+
+def _size_max(config):
+    return min(config.REQUEST_LENGTH_MAX - 2 - KEY_ROOM, config.REPLY_LENGTH_MAX - 1)
+
+
+def _cells(config, sizes):
+    each = sum(cells_for(KEY_ROOM + sizes[i]) for i, _ in layout_of(sizes))
+    return each * config.CLIENT_COUNT + 1
+
+
+def _cells_free(config):
+    """Cells of the store, less a tenth for header and buckets."""
+    return config.STATE_LENGTH * 9 // 10 // CELL_LENGTH
+
+
 def shares(operations, clients):
     """{client_id: operations}, adding up to `operations`."""
     each, rest = divmod(operations, len(clients))
     return {client_id: each + (i < rest) for i, client_id in enumerate(clients)}
+
+
+def network(options, node_id):
+    """What a node's HAL is to do to the frames that it receives."""
+    return {
+        "loss": options.loss / 100,
+        "duplicate": options.duplicate / 100,
+        "delay_ms": options.delay_ms,
+        "jitter_ms": options.jitter_ms,
+        "seed": options.seed * 1000 + node_id,
+    }
 
 
 def plan(folder, options, node_id, operations):
@@ -84,13 +138,7 @@ def plan(folder, options, node_id, operations):
         "ledger_path": str(folder.node_file(node_id, "ledger")),
         "latency_path": str(folder.node_file(node_id, "latency")),
         "report_ms": options.report_ms,
-        "network": {
-            "loss_percent": options.loss,
-            "duplicate_percent": options.duplicate,
-            "delay_ms": options.delay_ms,
-            "jitter_ms": options.jitter_ms,
-            "seed": options.seed * 1000 + node_id,
-        },
+        "network": network(options, node_id),
         "workload": operations
         and {
             "operations": operations,

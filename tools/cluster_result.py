@@ -91,7 +91,7 @@ def _memory(view):
 def _replica(view):
     known = {"node_id": view.node_id, "condition": view.condition}
     if view.report:
-        names = ("role", "view", "last_executed", "stable", "state_digest", "faults")
+        names = ("role", "view", "last_executed", "low_mark", "stable_digest", "faults")
         known.update({name: view.status[name] for name in names})
         known["heap"] = view.report["heap"]
     return known

@@ -7,7 +7,6 @@ a failure of the run, named in the result.
 
 import time
 
-from tools.cluster_checks import read_back
 from tools.cluster_plans import client_ids, plan, shares, victim
 from tools.cluster_reports import Reports
 from tools.refusal import Refusal
@@ -68,35 +67,44 @@ class Course:
             if self._ended() or all(self._done(view) for view in views):
                 break
             if progress.stalled(total):
-                self.failures.append(
-                    f"no operation was acknowledged for {progress.seconds:.0f} s"
-                )
+                self.failures.append(f"no operation was acknowledged for {progress.seconds:.0f} s")
                 break
         self.seconds = time.monotonic() - self.started
 
-    def rest(self):
-        """Wait until the live replicas have executed the same and say so; True if they do."""
-        self.phase = "coming to rest"
-        deadline = time.monotonic() + REST_SECONDS * self._patience
-        floor = {view.node_id: view.report["report"] for view in self._look()}
-        while time.monotonic() < deadline and not self._ended():
-            views = [view for view in self._look() if view.replica and view.condition == "running"]
-            fresh = all(view.report["report"] > floor[view.node_id] + 1 for view in views)
-            marks = {(view.status["last_executed"], view.status["state_digest"]) for view in views}
-            if fresh and len(marks) == 1:
-                return True
-        return False
-
-    def read_back(self):
-        """End the external client's process and ask the group, in its place, for every key."""
+    def close_external(self):
+        """End the external clients' processes, so that others can take their ids."""
         self.phase = "reading back"
         for client_id in self.clients:
             if client_id >= self.config.REPLICA_COUNT:
                 self._stop(client_id)
-        return read_back(self, lambda: self._look())
+
+    def rest(self):
+        """Wait until all live replicas report the same seqno and the same stable digest.
+
+        Returns (seqno, digest); the digest is None while the last executed seqno is not a
+        checkpoint, which covers what was executed since; None when they do not come to rest.
+        """
+        self.phase = "coming to rest"
+        deadline = time.monotonic() + REST_SECONDS * self._patience
+        floor = {view.node_id: view.report["report"] for view in self.live_replicas()}
+        while time.monotonic() < deadline and not self._ended():
+            self._look()
+            views = self.live_replicas()
+            fresh = all(view.report["report"] > floor[view.node_id] + 1 for view in views)
+            marks = {mark(view.status) for view in views}
+            if not fresh or len(marks) != 1:
+                continue
+            seqno, low_mark, digest = marks.pop()
+            if seqno == low_mark:
+                return seqno, digest
+            if seqno % self.config.CHECKPOINT_INTERVAL:
+                return seqno, None
+        return None
 
     def live_replicas(self):
-        return [view for view in self.reports.views() if view.replica and view.condition == "running"]
+        return [
+            view for view in self.reports.views() if view.replica and view.condition == "running"
+        ]
 
     def _look(self):
         time.sleep(POLL_SECONDS)
@@ -136,6 +144,10 @@ class Course:
             time.sleep(0.02)
         if node.alive():
             node.kill()
+
+
+def mark(status):
+    return status["last_executed"], status["low_mark"], status["stable_digest"]
 
 
 class Progress:

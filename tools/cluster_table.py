@@ -88,7 +88,7 @@ def headline(course, views):
     latency = merged([view.latency for view in views])
     statuses = [view.status for view in views if view.replica and view.status]
     seqno = max((status["last_executed"] for status in statuses), default=0)
-    stable = max((status["stable"] for status in statuses), default=0)
+    stable = max((status["low_mark"] for status in statuses), default=0)
     dead = [str(view.node_id) for view in views if view.condition == "killed" and view.replica]
     line = (
         f"{course.phase}: {total}/{course.options.operations} operations, {rate:.0f} op/s,"
@@ -111,7 +111,7 @@ def cells(view):
         name if replica else f"{name} (CPython)" if view.condition == "running" else name,
         str(status["view"]) if replica else "",
         str(status["last_executed"]) if replica else "",
-        str(status["stable"]) if replica else "",
+        str(status["low_mark"]) if replica else "",
         str(view.acknowledged) if busy else "",
         f"{view.rate:.0f}" if busy else "",
         milliseconds(view.latency.quantile(0.5)) if busy else "",
@@ -153,6 +153,6 @@ def _replica_line(replica):
         return f"replica {replica['node_id']}: {replica['condition']}"
     return (
         f"replica {replica['node_id']}: {replica['role']}, view {replica['view']},"
-        f" seqno {replica['last_executed']}, stable {replica['stable']},"
-        f" state {replica['state_digest'][:16]}, heap {replica['heap']['now']} bytes"
+        f" seqno {replica['last_executed']}, stable {replica['low_mark']},"
+        f" state {replica['stable_digest'][:16]}, heap {replica['heap']['now']} bytes"
     )

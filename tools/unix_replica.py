@@ -22,15 +22,16 @@ import select
 import sys
 import time
 
-from hal.errors import HalError
-from hal.keys import KeyFileError
-from hal.unix import UnixHal
+from hal.crypto import Crypto
+from hal.filestore import StoreError
+from hal.keys import KeyFileError, load_keys
+from hal.unix import Hal, HalError
 from tinybft import config
-from tinybft.apps.keyvalue import KeyValueStore
+from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
 from tools.cluster_latency import Histogram
 from tools.cluster_ledger import ACKNOWLEDGED, INCREMENTED, MISMATCHED, OUTSTANDING, Ledger
-from tools.cluster_workload import Workload
+from tools.cluster_workload import Workload, layout_of
 
 WARM_UP_OPERATIONS = 100  # after these, memory must not grow any more
 WAIT_MS_MAX = 250  # a report or a word is late by at most this
@@ -51,12 +52,13 @@ else:
 class Driver:
     """Keeps one operation of the workload outstanding until `left` are done."""
 
-    def __init__(self, client, workload, ledger, left, seconds, latency_path):
+    def __init__(self, node, workload, ledger, left, seconds, latency_path):
         self.left = left
         self.going = False
         self.busy_us = 0  # from `go` to the latest reply
         self._limit_us = seconds * 1_000_000
-        self._client = client
+        self._client = node.client
+        self._now_ms = node.hal.now_ms
         self._workload = workload
         self._ledger = ledger
         self._histograms = [Histogram() for _ in range(workload.group_count)]
@@ -88,7 +90,7 @@ class Driver:
         length = self._workload.next_into(self._operation)
         self._ledger.write()
         self._started = now_us()
-        self._waiting = client.submit(self._operation, length)
+        self._waiting = client.submit(self._operation, length, self._now_ms())
         return True
 
     def done(self):
@@ -122,19 +124,28 @@ class Reporter:
         self._number += 1
         used = gc.mem_alloc() if hasattr(gc, "mem_alloc") else 0
         status = self._node.status()
-        if not self._heap_first and status["operations"] >= WARM_UP_OPERATIONS:
+        if not self._heap_first and status.get("operations", 0) >= WARM_UP_OPERATIONS:
             self._heap_first = used
         self._heap_most = max(self._heap_most, used)
         report = {
             "report": self._number,
             "heap": {"first": self._heap_first, "now": used, "most": self._heap_most},
             "status": status,
+            "air": self._air(),
             "workload": self._workload(),
         }
         with open(self._path + ".new", "w") as file:
             json.dump(report, file)
         os.rename(self._path + ".new", self._path)
         self._last = now_us()
+
+    def _air(self):
+        hal = self._node.hal
+        faults = {}
+        for name in hal.faults.names():
+            if getattr(hal.faults, name):
+                faults[name] = getattr(hal.faults, name)
+        return {"multicast": hal.multicast, "reason": hal.multicast_reason, "faults": faults}
 
     def _workload(self):
         driver = self._driver
@@ -205,34 +216,45 @@ def serve(node, hal, driver, reporter, inbox):
     reporter.write()
 
 
+def node_of(plan):
+    """The node that a plan describes; HalError, KeyFileError or StoreError."""
+    key_id, keys = load_keys(plan["key_path"], config)
+    node_id = plan["node_id"]
+    if key_id != node_id:
+        raise KeyFileError(
+            "%s: holds the keys of node %d, but this is node %d; each node needs its own file"
+            % (plan["key_path"], key_id, node_id)
+        )
+    crypto = Crypto(node_id, keys, config.TAG_LENGTH)
+    hal = Hal(config, node_id, crypto, store_path=plan["store_path"], **plan["network"])
+    service = KeyValueStore() if node_id < config.REPLICA_COUNT else None
+    return Node(hal, config, service)
+
+
+def driver_of(node, plan):
+    """The driver of the node's workload, None if the plan has none."""
+    work = plan["workload"]
+    if not work:
+        return None
+    sizes = work["sizes"]
+    ledger = Ledger(len(layout_of(sizes)), plan["ledger_path"])
+    length_max = config.REQUEST_LENGTH_MAX
+    workload = Workload(node.node_id, sizes, work["mix"], work["seed"], ledger, length_max)
+    left, seconds = work["operations"], work["seconds"]
+    return Driver(node, workload, ledger, left, seconds, plan["latency_path"])
+
+
 def main(plan_path):
     with open(plan_path) as file:
         plan = json.load(file)
-    node_id = plan["node_id"]
-    hal = UnixHal(config, node_id, plan["key_path"], plan["store_path"], **plan["network"])
-    node = Node(hal, config, KeyValueStore(), node_id)
-    driver = None
-    work = plan["workload"]
-    if work:
-        sizes = work["sizes"]
-        ledger = Ledger(Workload.key_count_of(sizes), plan["ledger_path"])
-        workload = Workload(node_id, sizes, work["mix"], work["seed"], ledger)
-        driver = Driver(
-            node.client,
-            workload,
-            ledger,
-            work["operations"],
-            work["seconds"],
-            plan["latency_path"],
-        )
-    gc.collect()
-    reporter = Reporter(node, driver, plan)
-    serve(node, hal, driver, reporter, Inbox(driver))
+    node = node_of(plan)
+    driver = driver_of(node, plan)
+    serve(node, node.hal, driver, Reporter(node, driver, plan), Inbox(driver))
 
 
 if __name__ == "__main__":
     try:
         main(sys.argv[1])
-    except (HalError, KeyFileError) as error:
+    except (HalError, KeyFileError, StoreError) as error:
         print("error: " + str(error))
         sys.exit(2)
