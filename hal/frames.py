@@ -24,7 +24,7 @@ Rules:
 """
 
 from hal.faults import Faults
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, put_u16
 
 HEADER_LENGTH = 4
@@ -87,6 +87,7 @@ class Fragments:
         self._length = self._at = self._index = self._count = 0
         put_u16(self.frame, 0, own_id)
 
+    @micropython.native
     def begin(self, buf, length):
         """Start on buf[0:length]; buf must stay as it is until the last frame is written."""
         if not 0 < length <= self._message_length_max:
@@ -102,6 +103,7 @@ class Fragments:
             self._count = (length + self._room - 1) // self._room
             self._number = self._number + 1 & 255
 
+    @micropython.native
     def put_next(self):
         """Write the next frame and return its length; 0 when the message is through."""
         at = self._at
@@ -134,6 +136,7 @@ class Reassembly:
         self._buffers = bytearray(others * config.MESSAGE_LENGTH_MAX if multiple else 0)
         self._rows = bytearray(others * _ROW_LENGTH)
 
+    @micropython.native
     def offer(self, frame, frame_length, out):
         """Take frame[0:frame_length]; length of the message that it completes in out, or 0."""
         if not HEADER_LENGTH < frame_length <= self._frame_length:

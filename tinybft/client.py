@@ -61,6 +61,7 @@ class Client:
         self._request_id = 0
         self._reported = 0  # mask of replicas
         self._result_of = -1  # replica whose whole result is in `reply`
+        self._retries_of_this = 0
         self._since = 0
         self._sent_at = 0
         self._delay = 0
@@ -79,6 +80,7 @@ class Client:
         self.busy = True
         self.done = False
         self._reported = 0
+        self._retries_of_this = 0
         self._result_of = -1
         self._since = self._sent_at = now
         self._delay = self._retry_ms
@@ -107,8 +109,10 @@ class Client:
         if not self.busy or elapsed(now, self._sent_at) < self._delay:
             return
         self._sent_at = now
-        self._delay = min(self._delay * 2 + self._jitter.below(1 + self._delay), self._retry_max_ms)
+        delay = self._delay * 2 + self._jitter.below(1 + self._delay)
+        self._delay = min(delay, self._retry_max_ms)
         self.retries += 1
+        self._retries_of_this += 1
         self._send_request(False)
 
     def remaining_ms(self, now):
@@ -176,7 +180,8 @@ class Client:
         self.done = True
         self.acknowledged += 1
         self.latency_ms = elapsed(now, self._since)
-        usual = min(self.latency_ms, self._retry_ms)
-        self._smoothed += usual - self._smoothed // _SMOOTHING
+        if self._retries_of_this == 0:
+            usual = min(self.latency_ms, self._retry_ms)
+            self._smoothed += usual - self._smoothed // _SMOOTHING
         if self.on_done:
             self.on_done(self)

@@ -2,20 +2,24 @@
 
 Ticks are milliseconds modulo 2**30 (12.4 days). The agreed time is seconds and milliseconds
 since the group's first batch: the primary stamps its estimate on a batch, backups accept it
-when it is plausible, and execution makes it the new base of everybody's estimate. So replicas
-need no synchronised clocks, only clocks that advance.
+when it is plausible, and the agreed time of an executed batch pulls every estimate that is
+behind it forward. So replicas need no synchronised clocks, only clocks that advance.
 
-Plausible means: not before the last agreed time, and no further from the own estimate than
-`clock_skew_ms` plus 1/16 of the time since the base (crystals of two boards differ by far less).
-What a primary gains on the own clock is remembered and pays off at that same rate, so a faulty
-one cannot drive the time ahead step by step: its total lead stays within the bound.
+Plausible means: not before the last agreed time, and not more than `clock_skew_ms` ahead of the
+own estimate. What primaries gained on the own clock is remembered as a lead that counts against
+the bound and is paid off at 1/16 of the time that passes (two crystals differ by far less), so
+a faulty primary cannot drive the time ahead step by step. There is no bound on the other side:
+a batch that loss delayed carries an old time for good reason, and refusing it would stop the
+group. A faulty primary can therefore hold the clock, as it can hold any batch; it cannot turn
+it back.
 """
 
 from tinybft.compat import const
 
 _TICKS_MASK = const(0x3FFFFFFF)
+_FAR_SECONDS = const(60000)  # differences are clipped here: they stay small integers
 _DRIFT_DIVISOR = const(16)
-_FAR_SECONDS = const(1000000)  # differences are clipped here: they stay small integers
+_CREDIT_MAX = const(0x1FFFFFFF)
 
 
 def elapsed(now, then):
@@ -33,8 +37,9 @@ class GroupClock:
         self._at = 0
         self._agreed_s = 0
         self._agreed_ms = 0
-        self._since_ms = 0  # from the last agreed time to the estimate
-        self._lead_ms = 0  # what primaries gained on the own clock, not yet paid off
+        # 16 x milliseconds that primaries are ahead; below zero: what an own clock may have
+        # lost since it was last pulled forward.
+        self._lead = 0
 
     def start(self, now):
         self._at = now
@@ -46,23 +51,25 @@ class GroupClock:
         ms = self.time_ms + passed
         self.time_s += ms // 1000
         self.time_ms = ms % 1000
-        self._since_ms = min(self._since_ms + passed, _TICKS_MASK >> 1)
+        self._lead = max(self._lead - passed, -_CREDIT_MAX)
 
     def is_plausible(self, time_s, time_ms):
         """Requires: `advance(now)` was called."""
         if time_s < self._agreed_s or (time_s == self._agreed_s and time_ms < self._agreed_ms):
             return False
-        ahead = self._ahead_ms(time_s, time_ms)
-        allowed = self._skew_ms + self._since_ms // _DRIFT_DIVISOR
-        return -allowed <= ahead and ahead + self._lead_ms <= allowed
+        lead = self._ahead_ms(time_s, time_ms) * _DRIFT_DIVISOR + self._lead
+        return lead <= self._skew_ms * _DRIFT_DIVISOR
 
     def agree(self, time_s, time_ms):
-        """The time of an executed batch: the new base of the estimate."""
-        ahead = self._ahead_ms(time_s, time_ms) - self._since_ms // _DRIFT_DIVISOR
-        self._lead_ms = min(max(0, self._lead_ms + ahead), self._skew_ms)
-        self._agreed_s = self.time_s = time_s
-        self._agreed_ms = self.time_ms = time_ms
-        self._since_ms = 0
+        """The time of an executed batch."""
+        self._agreed_s = time_s
+        self._agreed_ms = time_ms
+        ahead = self._ahead_ms(time_s, time_ms)
+        if ahead > 0:
+            lead = max(0, self._lead + ahead * _DRIFT_DIVISOR)
+            self._lead = min(lead, self._skew_ms * _DRIFT_DIVISOR)
+            self.time_s = time_s
+            self.time_ms = time_ms
 
     def _ahead_ms(self, time_s, time_ms):
         seconds = min(max(time_s - self.time_s, -_FAR_SECONDS), _FAR_SECONDS)

@@ -75,6 +75,8 @@ class Replica:
         self.progress = core.progress
         self._replica_id = replica_id
         self._settling = False
+        self._executed = 0  # where the progress stood when it was last reported to `status`
+        self._low_mark = 0
         self._inline_max = config.INLINE_LENGTH_MAX
         self._check = core.wire.check
         self._count = core.faults.count
@@ -142,11 +144,11 @@ class Replica:
         self._settling = True
         core = self.core
         progress = self.progress
-        executed = progress.last_executed
-        low_mark = progress.low_mark
         while core.execution.run() or core.agreement.propose():
             pass
-        if progress.last_executed != executed or progress.low_mark != low_mark:
+        if progress.last_executed != self._executed or progress.low_mark != self._low_mark:
+            self._executed = progress.last_executed
+            self._low_mark = progress.low_mark
             core.status.on_progress()
         self._settling = False
 

@@ -21,8 +21,10 @@ class StoreError(Exception):
 
 class RequestIds:
     def __init__(self, store):
-        if store.size < STORE_LENGTH:
-            raise StoreError("the store has no room for the request ids: 16 bytes are needed")
+        if store is None or store.size < STORE_LENGTH:
+            raise StoreError(
+                "request ids must survive a restart: give the HAL a store of 16 bytes or more"
+            )
         self._store = store
         self._buf = bytearray(STORE_LENGTH)
         store.read_into(0, self._buf)

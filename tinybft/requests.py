@@ -106,6 +106,21 @@ class Requests:
         if self.phase(client) != NONE and self.request_id(client) <= number:
             self.set_phase(client, NONE)
 
+    def relay(self, round_number):
+        """Send the primary the requests it has not proposed: it may have missed them.
+
+        The backups take turns, by client and round.
+        """
+        core = self.core
+        post = core.post
+        progress = core.progress
+        for client in range(self._client_count):
+            turn = (client + round_number) % progress.replica_count == progress.replica_id
+            if turn and self.phase(client) == WAITING:
+                length = self.request_length(client)
+                copy(post.buf, 0, self.buf, self.request_at(client), length)
+                post.relay(progress.primary(), post.buf, length)
+
     def propose_again(self):
         """What was proposed in a view that ended waits again."""
         for client in range(self._client_count):

@@ -1,7 +1,7 @@
 """Repair: a replica says what it has, the others send what it lacks (TOCS 4.5).
 
-STATUS goes to everybody: after a short time without progress while something is open, then at
-doubling distances, and at the idle period when nothing is open. Who receives one sends
+STATUS goes to everybody: after a short time without progress while something is open, a few
+times at that distance, then at doubling ones, and at the idle period when nothing is open. Who receives one sends
 
     its own CHECKPOINT, PREPARE and COMMIT where the sender's masks lack it,
     a pre-prepare or a request body, if it is this replica's turn: the primary's in round 0,
@@ -19,11 +19,12 @@ Does not allocate.
 from tinybft import wire
 from tinybft.clock import elapsed
 from tinybft.compat import const
-from tinybft.slots import ACCEPTED, COMMITTED, PRE_PREPARED, PREPARED
+from tinybft.slots import ACCEPTED, COMMITTED, PRE_PREPARED, PREPARED, VOUCHED_ONLY
 
 _SLOT_STATE = const(15)  # the slot flags that STATUS tells: pre-prepared .. committed
 _ROUND_MAX = const(255)
 _SMOOTHING = const(8)
+_PATIENCE = const(4)  # rounds at the first distance: under loss pace counts, not back-off
 
 
 class Status:
@@ -61,7 +62,7 @@ class Status:
     def on_progress(self):
         """Executed, stable, or a piece of state fetched: ask later."""
         passed = elapsed(self.core.progress.now, self._since)
-        if self._waiting and passed < self._idle_ms:
+        if self._waiting and self._round == 0:
             self._smoothed += passed - self._smoothed // _SMOOTHING
         self._waiting = self.has_open_work()
         self._restart()
@@ -71,8 +72,11 @@ class Status:
         self._round = 0
         self._delay = self._idle_ms
         if self._waiting:
-            base = self._repair_ms + self._smoothed // _SMOOTHING
-            self._delay = base + self.core.random.below(1 + base // 2)
+            self._delay = self._base_delay()
+
+    def _base_delay(self):
+        base = self._repair_ms + self._smoothed // _SMOOTHING
+        return min(base + self.core.random.below(1 + base // 2), self._idle_ms)
 
     def has_open_work(self):
         progress = self.core.progress
@@ -98,8 +102,12 @@ class Status:
         if not self._waiting:
             self._delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
             return
+        if core.requests.waiting and not core.progress.is_primary():
+            core.requests.relay(self._round)
         self._round = min(self._round + 1, _ROUND_MAX)
-        self._delay = min(self._delay * 2 + core.random.below(2), self._idle_ms)
+        self._delay = self._base_delay()
+        if self._round > _PATIENCE:
+            self._delay = min(self._delay << min(self._round - _PATIENCE, 12), self._idle_ms)
         if core.transfer.running:
             core.transfer.ask_again()
         else:
@@ -146,6 +154,8 @@ class Status:
             state = _SLOT_STATE
         elif base >= 0:
             state = slots.flags(base) & _SLOT_STATE
+            if slots.has(base, VOUCHED_ONLY):
+                state = 0  # the primary's own copy would still be welcome
             prepares = slots.prepares(base)
             commits = slots.commits(base)
             if state & PRE_PREPARED:

@@ -1,6 +1,7 @@
 """Stand-ins that the tests of the HAL share; they run on both interpreters."""
 
 import gc
+import os
 import sys
 
 ON_MICROPYTHON = sys.implementation.name == "micropython"
@@ -60,3 +61,35 @@ def bytes_allocated(function):
 def message_of(length, start=0):
     """A message whose bytes tell their place."""
     return bytearray((start + 7 * i) & 255 for i in range(length))
+
+
+_ports_taken = 0
+
+
+def config_for_air(**values):
+    """A Config with ports of its own, so that tests which run side by side do not meet."""
+    global _ports_taken
+    seed = int.from_bytes(os.urandom(2), "little")
+    _ports_taken += 1
+    port = 20000 + (seed % 600 * 16 + _ports_taken * 16) % 9900
+    return Config(PORT=port, **values)
+
+
+def received(hal, within_ms=1000):
+    """The next whole message as bytes, or None when nothing comes within that time."""
+    buf = bytearray(1152)
+    until = hal.now_ms() + within_ms
+    while True:
+        length = hal.receive_into(buf)
+        if length:
+            return bytes(buf[:length])
+        left = until - hal.now_ms()
+        if left <= 0:
+            return None
+        hal.wait(min(left, 20))
+
+
+def temporary_path(name):
+    """A file name of this test process in the system's folder for such files."""
+    folder = (os.getenv("TMPDIR") or "/tmp").rstrip("/")
+    return "%s/tinybft-%s-%d" % (folder, name, int.from_bytes(os.urandom(4), "little"))

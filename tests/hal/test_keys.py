@@ -4,7 +4,7 @@ import json
 import os
 
 from hal.keys import KeyFileError, check_keys, load_keys
-from tests.hal.support import Config, raises
+from tests.hal.support import Config, raises, temporary_path
 
 CONFIG = Config()
 
@@ -63,7 +63,7 @@ def test_wrong_keys():
 
 
 def test_files():
-    path = "build-key-%s.json" % id(CONFIG)
+    path = temporary_path("key")
     assert "cannot be read" in str(raises(KeyFileError, load_keys, path, CONFIG))
     try:
         for content in ('{"format": 1', "", "\x00\xff"):

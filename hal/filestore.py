@@ -1,0 +1,74 @@
+"""Non-volatile memory in a file: what a node on a host has in place of FRAM.
+
+The file has a fixed size, zeros at first. A write is with the kernel when it returns: it
+survives the end of the process by whatever signal, not a power cut of the host. Nothing
+allocates on MicroPython, except a write of less than the whole buffer on CPython.
+"""
+
+import os
+import sys
+
+_ON_MICROPYTHON = sys.implementation.name == "micropython"
+
+
+class StoreError(Exception):
+    """The file cannot be used; the text names the file, the rule, the values, the remedy."""
+
+
+class FileStore:
+    """`size` bytes at addresses 0..size - 1."""
+
+    def __init__(self, path, size):
+        try:
+            self._file = _opened(path, size)
+            found = self._file.seek(0, 2)
+        except OSError as error:
+            raise StoreError("store %s cannot be used: %s" % (path, error)) from None
+        if found != size:
+            self._file.close()
+            raise StoreError(
+                "store %s has %d bytes, must have %d; remove it (the node then starts empty "
+                "and fetches the state from the others), or name another file"
+                % (path, found, size)
+            )
+        self.size = size
+
+    def read_into(self, address, buf):
+        """Fill buf from `address` on."""
+        self._check(address, len(buf))
+        self._file.seek(address)
+        if self._file.readinto(buf) != len(buf):
+            raise OSError("the store's file has become shorter")
+
+    def write(self, address, buf, length):
+        """Write buf[0:length] at `address`."""
+        if length > len(buf):
+            raise ValueError("%d bytes of a buffer of %d" % (length, len(buf)))
+        self._check(address, length)
+        self._file.seek(address)
+        if _ON_MICROPYTHON:
+            self._file.write(buf, length)
+        else:
+            self._file.write(memoryview(buf)[:length])
+
+    def close(self):
+        self._file.close()
+
+    def _check(self, address, length):
+        if address < 0 or length < 0 or address + length > self.size:
+            raise ValueError(
+                "%d bytes at %d are outside of a store of %d" % (length, address, self.size)
+            )
+
+
+def _opened(path, size):
+    """The file, unbuffered; made of zeros under another name first, so never seen half."""
+    try:
+        os.stat(path)
+    except OSError:
+        fresh = path + ".new"
+        with open(fresh, "wb") as file:
+            file.write(bytes(size))
+        os.rename(fresh, path)
+    # MicroPython's files are never buffered.
+    return open(path, "r+b") if _ON_MICROPYTHON else open(path, "r+b", buffering=0)

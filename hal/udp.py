@@ -1,0 +1,172 @@
+"""Frames in UDP datagrams: the air of nodes that live on hosts.
+
+Broadcast is UDP multicast (of loopback or a LAN); where that is not to be had, it fans out by
+unicast and says so once. All nodes of a group must then do so (multicast=False), because who
+multicasts does not reach who cannot hear it.
+
+    datagram, always 2 + FRAME_LENGTH bytes:  0 u16 frame length · 2 frame · padding
+
+The size is fixed because MicroPython's `readinto`, the only way to receive without allocating,
+concatenates waiting datagrams until the buffer is full. A foreign datagram of another size
+thus spoils at most the one behind it: that one is cut, the next starts afresh. A frame length
+of 0 is a node's own probe at boot and is ignored by all.
+
+Measured on 64-bit MicroPython: `sendto`, `readinto`, `ipoll` allocate 0 bytes; only an OSError
+does. A refused `sendto` is counted, never raised.
+"""
+
+import os
+import select
+import sys
+
+from hal import BROADCAST
+from hal.udp_sockets import (
+    address_of,
+    echoes,
+    open_multicast,
+    open_unicast,
+    reader_of,
+    unicast_addresses,
+)
+from tinybft.compat import const, micropython
+from tinybft.octets import get_u16, put_u16
+
+_PREFIX_LENGTH = const(2)
+# One socket is emptied before the other gets its turn, because alternating would interleave the
+# fragments of two messages; but a flood of one must not starve the other. This many datagrams
+# fill a receive buffer of the usual size.
+_FRAMES_PER_TURN = const(256)
+_PROBE_MS = const(200)
+# EPERM, ENODEV, ENETDOWN, ENETUNREACH: the group will not come back by itself.
+_NO_GROUP = (1, 19, 100, 101)
+
+
+class UdpAir:
+    """One node's sockets: frames come in `frame_in` and leave from `frame_out`."""
+
+    def __init__(self, config, node_id, faults, multicast=True):
+        self._node_id = node_id
+        self._faults = faults
+        self._frame_length_max = config.FRAME_LENGTH
+        self._datagram_length = _PREFIX_LENGTH + config.FRAME_LENGTH
+        self._received = bytearray(self._datagram_length)
+        self._sent = bytearray(self._datagram_length)
+        self.frame_in = memoryview(self._received)[_PREFIX_LENGTH:]
+        self.frame_out = memoryview(self._sent)[_PREFIX_LENGTH:]
+        self._addresses = unicast_addresses(config)
+        self._others = [a for i, a in enumerate(self._addresses) if a and i != node_id]
+        self._group = address_of(config.MULTICAST_GROUP, config.PORT)
+        self._turn = self._turn_frames = 0
+        self.multicast = True
+        self.multicast_reason = ""
+        unicast = open_unicast(config, node_id)
+        self._sendto = unicast.sendto
+        self.sockets = [unicast]
+        if multicast:
+            self._join(config, unicast)
+        else:
+            self.multicast = False
+            self.multicast_reason = "switched off"
+        self._reads = tuple(reader_of(sock) for sock in self.sockets)
+        poll = select.poll()
+        for sock in self.sockets:
+            poll.register(sock, select.POLLIN)
+        # MicroPython's ipoll waits when it is called, and allocates nothing if nobody iterates.
+        self.wait = poll.ipoll if hasattr(poll, "ipoll") else poll.poll
+
+    def _join(self, config, unicast):
+        probe = bytearray(os.urandom(self._datagram_length))
+        put_u16(probe, 0, 0)
+        try:
+            self.sockets.append(open_multicast(config, self._node_id, unicast))
+            if not echoes(unicast, self._group, self.sockets[1], probe, _PROBE_MS):
+                self._lost_group("what is sent to the group does not come back")
+        except OSError as error:
+            self._lost_group(error)
+
+    def _lost_group(self, reason):
+        self.multicast = False
+        self.multicast_reason = str(reason)
+        print(
+            "node %d: no multicast (%s), sends to each node by itself" % (self._node_id, reason),
+            file=sys.stderr,
+        )
+
+    @micropython.native
+    def receive(self):
+        """Length of the next frame in `frame_in`; 0 = none waits, -1 = it came to nothing."""
+        try:
+            size = self._read()
+        except OSError:
+            self._faults.receive_error += 1
+            return 0
+        if size is None:
+            return 0
+        length = get_u16(self._received, 0)
+        if size != self._datagram_length or length > self._frame_length_max:
+            self._faults.datagram_length += 1
+            return -1
+        return length or -1
+
+    @micropython.native
+    def _read(self):
+        """Bytes of the next datagram in `_received`, None when no socket has one."""
+        if self._turn_frames == _FRAMES_PER_TURN:
+            self._change_turn()
+        size = self._reads[self._turn](self._received)
+        if size is None:
+            self._change_turn()
+            size = self._reads[self._turn](self._received)
+        self._turn_frames += 1
+        return size
+
+    def _change_turn(self):
+        self._turn_frames = 0
+        self._turn = (self._turn + 1) % len(self._reads)
+
+    def reaches(self, target):
+        """Whether there is a way to `target`; counts where there is none."""
+        if target == BROADCAST or self._address(target) is not None:
+            return True
+        self._faults.send_target += 1
+        return False
+
+    @micropython.native
+    def send(self, target, frame_length):
+        """Send frame_out[0:frame_length]; requires `reaches(target)`. False = refused."""
+        put_u16(self._sent, 0, frame_length)
+        if target != BROADCAST:
+            return self._give(self._address(target))
+        if self.multicast and self._give(self._group):
+            return True
+        # Refused for now: repair will come. Lost for ever: `multicast` has just changed.
+        return not self.multicast and self._give_to_each()
+
+    def _address(self, target):
+        """Where to reach one other node: an external client on a LAN hears the group only."""
+        if not 0 <= target < len(self._addresses) or target == self._node_id:
+            return None
+        address = self._addresses[target]
+        return self._group if address is None and self.multicast else address
+
+    def _give_to_each(self):
+        sent = True
+        for address in self._others:
+            if not self._give(address):
+                sent = False
+        return sent
+
+    @micropython.native
+    def _give(self, address):
+        try:
+            self._sendto(self._sent, address)
+            return True
+        except OSError as error:
+            self._faults.send_error += 1
+            if address is self._group and self.multicast and error.errno in _NO_GROUP:
+                self._lost_group(error)
+            return False
+
+    def close(self):
+        for sock in self.sockets:
+            sock.close()
