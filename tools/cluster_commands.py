@@ -8,8 +8,8 @@ import rich_click as click
 
 from tools.cluster_checks import verify
 from tools.cluster_files import RUN_FOLDER, RunFolder, prepare
-from tools.cluster_keyvalue import kv
 from tools.cluster_kept import refuse_if_running, remember, stop_kept
+from tools.cluster_keyvalue import kv
 from tools.cluster_plans import Options, client_ids, fitting_sizes, victim
 from tools.cluster_processes import Processes
 from tools.cluster_result import result_of
@@ -50,12 +50,10 @@ PERCENT = click.FloatRange(0, 90)
 @click.option("--kill", default="backup", show_default=True, help="backup, none or a replica id.")
 @click.option("--clients", type=Numbers(), help="Client ids. [all replicas, one external]")
 @click.option("--seed", default=1, show_default=True, help="Of the workload and of the losses.")
-@click.option("--heap", default="400K", show_default=True, help="Heap of each replica.")
+@click.option("--heap", default="512K", show_default=True, help="Heap of each replica.")
 @click.option("--config", "file", metavar="FILE", help="Configuration. [config.toml]")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")
-@click.option(
-    "--run-dir", default=RUN_FOLDER, show_default=True, help="Folder of the run's files."
-)
+@click.option("--run-dir", default=RUN_FOLDER, show_default=True, help="Folder of the run.")
 @click.option("--keep", is_flag=True, help="Leave the replicas running for `tinybft kv`.")
 @click.option("--stop", is_flag=True, help="End the cluster that --keep left running.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")

@@ -33,7 +33,7 @@ class Ledger:
     def __init__(self, key_count, path=None):
         self.key_count = key_count
         self.buffer = bytearray(_GENERATIONS + 4 * key_count)
-        self._file = open(path, "wb", 0) if path else None
+        self._file = open(path, "wb", 0) if path else None  # noqa: SIM115 - lives as long as it
 
     def get(self, field):
         return get_u32(self.buffer, field)

@@ -31,7 +31,7 @@ class Options:
     clients: tuple | None = None  # ids; None: all replicas and the first external client
     kill: str = "backup"  # "backup", "none" or a replica id
     seed: int = 1
-    heap: str = "400K"
+    heap: str = "512K"
     report_ms: int = REPORT_MS
     keep: bool = False
     wrappers: dict = field(default_factory=dict)  # {node_id: command to run it under}

@@ -3,7 +3,7 @@
 from tools.cluster_ledger import ACKNOWLEDGED, MISMATCHED, load_ledger
 from tools.cluster_plans import client_ids
 from tools.cluster_reports import Reports, load_latencies, merged
-from tools.cluster_workload import GROUP_NAMES, Workload
+from tools.cluster_workload import GROUP_NAMES, layout_of
 
 # After a collection the heap still holds what stale words on the C stack seem to point to:
 # a few objects more or less from one report to the next. A leak of one byte per operation
@@ -17,7 +17,7 @@ def check(name, ok, detail):
 
 def ledgers(folder, config, options):
     """{client_id: what its process knew when it last wrote}."""
-    key_count = Workload.key_count_of(options.sizes)
+    key_count = len(layout_of(options.sizes))
     return {
         client_id: load_ledger(folder.node_file(client_id, "ledger"), key_count)
         for client_id in client_ids(config, options)

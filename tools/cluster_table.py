@@ -86,13 +86,14 @@ def headline(course, views):
     total = sum(view.acknowledged for view in views)
     rate = sum(view.rate for view in views)
     latency = merged([view.latency for view in views])
+    middle, tail = (milliseconds(latency.quantile(share)) for share in (0.5, 0.99))
     statuses = [view.status for view in views if view.replica and view.status]
     seqno = max((status["last_executed"] for status in statuses), default=0)
     stable = max((status["low_mark"] for status in statuses), default=0)
     dead = [str(view.node_id) for view in views if view.condition == "killed" and view.replica]
     line = (
         f"{course.phase}: {total}/{course.options.operations} operations, {rate:.0f} op/s,"
-        f" p50 {milliseconds(latency.quantile(0.5))} p99 {milliseconds(latency.quantile(0.99))} ms,"
+        f" p50 {middle} p99 {tail} ms,"
         f" seqno {seqno}, stable {stable}, loss {course.options.loss:g} %"
     )
     return line + (f", killed {', '.join(dead)}" if dead else "")

@@ -1,9 +1,10 @@
 """The operations that one client performs, and what it expects to be answered.
 
 Runs on MicroPython and CPython. Each client has keys of its own, one or two per value size,
-and knows at any moment what each holds: a *generation* that rises with every change, odd while
-the key exists, even while it does not; the value follows from it. All clients increment one shared counter, whose final value must be the number of
-acknowledged increments: an operation executed twice, or not at all, shows.
+and knows at any moment what each holds: a *generation* that rises with every change, odd
+while the key exists, even while it does not; the value follows from it. All clients increment
+one shared counter, whose final value must be the number of acknowledged increments: an
+operation executed twice, or not at all, shows.
 
     mix "all"    of 16: 6 put, 3 get, 2 compare-and-swap, 1 delete, 3 increment, 1 count
     mix "put"    put only (for measurements)
@@ -155,12 +156,9 @@ class Workload:
         else:
             ledger.add(MISMATCHED)
             if not self.mismatch:
-                self.mismatch = "%s %s: status %d, %d bytes" % (
-                    KIND_NAMES[kind],
-                    self._keys[key].decode(),
-                    reply[0],
-                    length,
-                )
+                name = self._keys[key].decode()
+                got = "status " + str(reply[0]) + ", " + str(length) + " bytes"
+                self.mismatch = KIND_NAMES[kind] + " " + name + ": " + got
         ledger.put(OUTSTANDING, 0)
 
     def _expected(self, kind, key, reply, length):

@@ -1,6 +1,6 @@
 """The program of one node process: a replica on MicroPython, or the external host client.
 
-    micropython -X heapsize=400K -m tools.unix_replica PLAN.json
+    micropython -X heapsize=512K -m tools.unix_replica PLAN.json
     python -m tools.unix_replica PLAN.json
 
 PLAN.json (tools/cluster_plans.py writes it) says which node this is, where its keys and
@@ -22,11 +22,11 @@ import select
 import sys
 import time
 
+import tinybft.config as config
 from hal.crypto import Crypto
 from hal.filestore import StoreError
 from hal.keys import KeyFileError, load_keys
 from hal.unix import Hal, HalError
-from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
 from tools.cluster_latency import Histogram
@@ -62,7 +62,7 @@ class Driver:
         self._workload = workload
         self._ledger = ledger
         self._histograms = [Histogram() for _ in range(workload.group_count)]
-        self._file = open(latency_path, "wb", 0)
+        self._file = open(latency_path, "wb", 0)  # noqa: SIM115 - lives as long as it
         self._operation = memoryview(bytearray(config.REQUEST_LENGTH_MAX))
         self._first = 0
         self._started = 0
@@ -222,8 +222,12 @@ def node_of(plan):
     node_id = plan["node_id"]
     if key_id != node_id:
         raise KeyFileError(
-            "%s: holds the keys of node %d, but this is node %d; each node needs its own file"
-            % (plan["key_path"], key_id, node_id)
+            plan["key_path"]
+            + ": holds the keys of node "
+            + str(key_id)
+            + ", but this is node "
+            + str(node_id)
+            + "; each node needs its own file"
         )
     crypto = Crypto(node_id, keys, config.TAG_LENGTH)
     hal = Hal(config, node_id, crypto, store_path=plan["store_path"], **plan["network"])
