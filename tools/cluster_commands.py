@@ -103,11 +103,11 @@ def performed(folder, config, options, show):
         with show:
             course = Course(folder, config, options, processes, show)
             course.start()
-            remember(folder, processes, kept=False)
+            remember(folder, processes.nodes.values())
             course.work()
             course.close_external()
             result = result_of(course, verify(course))
         if options.keep:
             processes.keep()
-            remember(folder, processes, kept=True)
+            remember(folder, [processes.nodes[i] for i in range(config.REPLICA_COUNT)])
     return result

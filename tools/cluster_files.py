@@ -33,6 +33,7 @@ SOURCES = (
     "tinybft",
     "hal",
     "tools/unix_replica.py",
+    "tools/cluster_driver.py",
     "tools/cluster_workload.py",
     "tools/cluster_ledger.py",
     "tools/cluster_latency.py",
@@ -54,6 +55,12 @@ class RunFolder:
 
     def key_file(self, node_id):
         return self.keys / f"node-{node_id}.key.json"
+
+    def clear(self):
+        """Remove what an earlier run left, but not the stores: request ids must rise on."""
+        for old in self.path.glob("node-*"):
+            if old.suffix != ".store":
+                old.unlink()
 
     def read_json(self, path):
         """A JSON document, or None when it is not there (yet)."""
@@ -82,9 +89,7 @@ def prepare(folder, config_path, time_factor=1):
     text = slowed(generate(config_path), time_factor)
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
-        for old in folder.path.glob("node-*"):
-            if old.suffix != ".store":
-                old.unlink()
+        folder.clear()
         _copy_sources(folder.source, text)
         config = folder.config()
         if not folder.key_file(config.REPLICA_COUNT - 1).exists():

@@ -1,16 +1,13 @@
 """Which cluster runs in a run folder: cluster.json, and whether its processes still live."""
 
-import os
-
 from tools.cluster_processes import end_groups, is_node
 from tools.refusal import Refusal
 
 
-def remember(folder, processes, kept):
-    """Write down the process ids; `kept`: they outlive the supervisor."""
-    nodes = {str(node.node_id): node.process.pid for node in processes.nodes.values()}
-    document = {"supervisor": os.getpid(), "kept": kept, "nodes": nodes}
-    folder.write_json(folder.cluster_file, document)
+def remember(folder, nodes):
+    """Write down the process ids of the nodes that `status`, `kv` and `--stop` look for."""
+    pids = {str(node.node_id): node.process.pid for node in nodes}
+    folder.write_json(folder.cluster_file, {"nodes": pids})
 
 
 def node_pids(folder):

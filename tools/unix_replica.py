@@ -20,87 +20,25 @@ import json
 import os
 import select
 import sys
-import time
 
-import tinybft.config as config
+from tinybft import config
 from hal.crypto import Crypto
 from hal.filestore import StoreError
 from hal.keys import KeyFileError, load_keys
 from hal.unix import Hal, HalError
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
-from tools.cluster_latency import Histogram
-from tools.cluster_ledger import ACKNOWLEDGED, INCREMENTED, MISMATCHED, OUTSTANDING, Ledger
+from tools.cluster_driver import Driver, elapsed_us, now_us
+from tools.cluster_ledger import Ledger
 from tools.cluster_workload import Workload, layout_of
 
 WARM_UP_OPERATIONS = 100  # after these, memory must not grow any more
-WAIT_MS_MAX = 250  # a report or a word is late by at most this
+# How often words are looked for, and how long the loop sleeps at most; all clients are to
+# start together, within a few milliseconds.
+LOOK_US = 50000
+WAIT_MS_MAX = 250
+START_US = 0
 START_MS_MAX = 5
-
-if hasattr(time, "ticks_us"):
-    now_us = time.ticks_us
-    elapsed_us = time.ticks_diff
-else:
-
-    def now_us():
-        return time.perf_counter_ns() // 1000
-
-    def elapsed_us(later, earlier):
-        return later - earlier
-
-
-class Driver:
-    """Keeps one operation of the workload outstanding until `left` are done."""
-
-    def __init__(self, node, workload, ledger, left, seconds, latency_path):
-        self.left = left
-        self.going = False
-        self.busy_us = 0  # from `go` to the latest reply
-        self._limit_us = seconds * 1_000_000
-        self._client = node.client
-        self._now_ms = node.hal.now_ms
-        self._workload = workload
-        self._ledger = ledger
-        self._histograms = [Histogram() for _ in range(workload.group_count)]
-        self._file = open(latency_path, "wb", 0)  # noqa: SIM115 - lives as long as it
-        self._operation = memoryview(bytearray(config.REQUEST_LENGTH_MAX))
-        self._first = 0
-        self._started = 0
-        self._waiting = False
-
-    def go(self):
-        self.going = True
-        self._first = now_us()
-
-    def advance(self):
-        """Take a reply and submit the next operation; True when it did either."""
-        client = self._client
-        if client.busy or not self.going:
-            return False
-        if self._waiting:
-            self._waiting = False
-            histogram = self._histograms[self._workload.group]
-            now = now_us()
-            histogram.add(elapsed_us(now, self._started))
-            self.busy_us = elapsed_us(now, self._first)
-            self._workload.accept(client.reply, client.reply_length)
-            self.left = self.left - 1 if self.busy_us < self._limit_us else 0
-        if self.left <= 0:
-            return False
-        length = self._workload.next_into(self._operation)
-        self._ledger.write()
-        self._started = now_us()
-        self._waiting = client.submit(self._operation, length, self._now_ms())
-        return True
-
-    def done(self):
-        return self.going and self.left <= 0 and not self._waiting
-
-    def write(self):
-        self._ledger.write()
-        self._file.seek(0)
-        for histogram in self._histograms:
-            self._file.write(histogram.counts)
 
 
 class Reporter:
@@ -112,12 +50,17 @@ class Reporter:
         self._path = plan["report_path"]
         self._period_us = plan["report_ms"] * 1000
         self._last = now_us()
+        self._said_done = False
         self._number = 0
         self._heap_first = 0
         self._heap_most = 0
 
-    def due(self):
-        return elapsed_us(now_us(), self._last) >= self._period_us
+    def due(self, now):
+        """Every period, and at once when the workload is done."""
+        done = self._driver is not None and self._driver.done()
+        early = done and not self._said_done
+        self._said_done = done
+        return early or elapsed_us(now, self._last) >= self._period_us
 
     def write(self):
         gc.collect()
@@ -132,7 +75,7 @@ class Reporter:
             "heap": {"first": self._heap_first, "now": used, "most": self._heap_most},
             "status": status,
             "air": self._air(),
-            "workload": self._workload(),
+            "workload": self._driver.report() if self._driver else None,
         }
         with open(self._path + ".new", "w") as file:
             json.dump(report, file)
@@ -147,22 +90,6 @@ class Reporter:
                 faults[name] = getattr(hal.faults, name)
         return {"multicast": hal.multicast, "reason": hal.multicast_reason, "faults": faults}
 
-    def _workload(self):
-        driver = self._driver
-        if driver is None:
-            return None
-        driver.write()
-        ledger = driver._ledger
-        return {
-            "acknowledged": ledger.get(ACKNOWLEDGED),
-            "incremented": ledger.get(INCREMENTED),
-            "mismatched": ledger.get(MISMATCHED),
-            "outstanding": ledger.get(OUTSTANDING),
-            "mismatch": driver._workload.mismatch,
-            "busy_us": driver.busy_us,
-            "done": driver.done(),
-        }
-
 
 class Inbox:
     """The supervisor's words. `open` turns False when this node is to end."""
@@ -173,18 +100,19 @@ class Inbox:
         self._driver = driver
         self._kept = False
         self._ended = False
+        self._input = open(0, "rb", 0)  # noqa: SIM115 - unbuffered, for poll to see all of it
         self._poll = select.poll()
-        self._poll.register(sys.stdin, select.POLLIN)
+        self._poll.register(self._input, select.POLLIN)
 
     def look(self):
         while self.open and not self._ended and self._poll.poll(0):
-            line = sys.stdin.readline()
+            line = self._input.readline()
             if not line:
                 self._ended = True
-                self._poll.unregister(sys.stdin)
+                self._poll.unregister(self._input)
                 self.open = self._kept
                 return
-            self._obey(line.split())
+            self._obey(line.decode().split() or ("",))
 
     def _obey(self, words):
         if words[0] == "keep":
@@ -200,17 +128,19 @@ class Inbox:
 
 
 def serve(node, hal, driver, reporter, inbox):
-    """The loop of the process: protocol, workload, reports, words."""
+    """The loop of the process: protocol, workload, words, reports."""
     reporter.write()
+    looked = now_us()
     while inbox.open:
         moved = node.step()
         if driver is not None and driver.advance():
             moved = True
-        if reporter.due():
+        now = now_us()
+        if elapsed_us(now, looked) >= (LOOK_US if inbox.started else START_US):
+            looked = now
             inbox.look()
-            reporter.write()
-        elif not inbox.started:
-            inbox.look()  # all clients are to start together, within a few milliseconds
+            if reporter.due(now):
+                reporter.write()
         if not moved:
             hal.wait(min(node.idle_ms(), WAIT_MS_MAX if inbox.started else START_MS_MAX))
     reporter.write()
@@ -244,8 +174,7 @@ def driver_of(node, plan):
     ledger = Ledger(len(layout_of(sizes)), plan["ledger_path"])
     length_max = config.REQUEST_LENGTH_MAX
     workload = Workload(node.node_id, sizes, work["mix"], work["seed"], ledger, length_max)
-    left, seconds = work["operations"], work["seconds"]
-    return Driver(node, workload, ledger, left, seconds, plan["latency_path"])
+    return Driver(node, workload, ledger, work, plan["latency_path"])
 
 
 def main(plan_path):
