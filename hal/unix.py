@@ -50,7 +50,7 @@ class Hal:
     store_length bytes. multicast=False: send to each node by itself, as all nodes must then.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - each is an option of a node's command line
         self,
         config,
         node_id,
@@ -149,7 +149,7 @@ class Hal:
 
     async def wait_async(self, ms):
         """The same inside asyncio; allocates."""
-        await self._readiness.wait(max(self._until_due(ms), 0))
+        await self._readiness.wait(self._until_due(ms))
 
     def _until_due(self, ms):
         if self._impairment is not None:

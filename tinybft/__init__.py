@@ -2,24 +2,10 @@
 
     import tinybft
     node = tinybft.Node(hal, config, service)
-
-The names below load their modules on first use, so that importing one part of the library
-(`from tinybft import wire`) costs no more than that part.
 """
 
-_NAMES = {
-    "Node": "node",
-    "TinyBFTError": "node",
-    "RequestTooLarge": "node",
-    "Busy": "node",
-    "Timeout": "node",
-    "Service": "service",
-    "Memory": "memory",
-}
+from tinybft.memory import Memory
+from tinybft.node import Busy, Node, RequestTooLarge, Timeout, TinyBFTError
+from tinybft.service import Service
 
-
-def __getattr__(name):
-    if name not in _NAMES:
-        raise AttributeError("tinybft has no attribute " + name)
-    module = __import__("tinybft." + _NAMES[name], None, None, (name,))
-    return getattr(module, name)
+__all__ = ("Busy", "Memory", "Node", "RequestTooLarge", "Service", "Timeout", "TinyBFTError")

@@ -264,4 +264,3 @@ class Agreement:
         if number > progress.high_mark():
             return False
         return number - progress.last_executed <= self.core.config.PIPELINE
-

@@ -13,15 +13,10 @@ the same table that `tinybft memory` prints, so the two cannot disagree. Allocat
 `Memory.__init__` only: at import on a device, once per simulated replica in a simulation.
 """
 
+from tinybft.lengths import length_rows, request_length_max
 from tinybft.partition import level_lengths
 from tinybft.state import state_fields
-from tinybft.wire import (
-    BATCH_HEADER_LENGTH,
-    DIGEST_LENGTH,
-    ENTRY_LENGTH,
-    length_rows,
-    request_length_max,
-)
+from tinybft.wire import BATCH_HEADER_LENGTH, DIGEST_LENGTH, ENTRY_LENGTH
 
 
 def aligned(length):

@@ -20,7 +20,7 @@ from tinybft.memory import ClientMemory, Memory
 from tinybft.octets import get_u32
 from tinybft.replica import Replica
 from tinybft.request_ids import RequestIds
-from tinybft.wire import Wire
+from tinybft.structure import Wire
 
 _MESSAGES_PER_STEP = const(32)
 _POLL_MS = const(1000)  # longest sleep: nothing on the unix port interrupts it earlier

@@ -27,8 +27,8 @@ from tinybft.requests import Replies, Requests
 from tinybft.slots import Slots
 from tinybft.state import State
 from tinybft.status import Status
+from tinybft.structure import Wire
 from tinybft.transfer import Transfer
-from tinybft.wire import Wire
 
 
 class Core:
@@ -80,18 +80,18 @@ class Replica:
         self._inline_max = config.INLINE_LENGTH_MAX
         self._check = core.wire.check
         self._count = core.faults.count
-        handlers = [self._unexpected] * (wire.TYPE_MAX + 1)
-        handlers[wire.REQUEST] = core.requests.on_request
-        handlers[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
-        handlers[wire.PREPARE] = core.agreement.on_prepare
-        handlers[wire.COMMIT] = core.agreement.on_commit
-        handlers[wire.REPLY] = self._on_reply
-        handlers[wire.CHECKPOINT] = core.checkpoints.on_checkpoint
-        handlers[wire.STATUS] = self._on_status
-        handlers[wire.FETCH] = core.transfer.on_fetch
-        handlers[wire.META_DATA] = core.transfer.on_meta_data
-        handlers[wire.DATA] = core.transfer.on_data
-        self._handlers = tuple(handlers)
+        dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
+        dispatch[wire.REQUEST] = core.requests.on_request
+        dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
+        dispatch[wire.PREPARE] = core.agreement.on_prepare
+        dispatch[wire.COMMIT] = core.agreement.on_commit
+        dispatch[wire.REPLY] = self._on_reply
+        dispatch[wire.CHECKPOINT] = core.checkpoints.on_checkpoint
+        dispatch[wire.STATUS] = self._on_status
+        dispatch[wire.FETCH] = core.transfer.on_fetch
+        dispatch[wire.META_DATA] = core.transfer.on_meta_data
+        dispatch[wire.DATA] = core.transfer.on_data
+        self._dispatch = tuple(dispatch)
 
     def start(self, now):
         self.progress.now = now
@@ -108,7 +108,7 @@ class Replica:
             if sender == self._replica_id and kind != wire.REQUEST:
                 fault = faults.SENDER
             else:
-                fault = self._handlers[kind](buf)
+                fault = self._dispatch[kind](buf)
                 if not fault and kind != wire.REQUEST:
                     self.core.status.heard_at[sender] = now
         if fault:

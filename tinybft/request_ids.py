@@ -44,13 +44,12 @@ class RequestIds:
             elif value ^ check == _ID_MAX and value > limit:
                 limit = value
                 self._turn = 1 - record
-        if limit < 0 and blank < 2:
-            # One blank record beside a torn one: the very first reservation was cut.
-            if blank == 0:
-                raise StoreError(
-                    "both request id records are damaged: give this client a new id, or its"
-                    " requests may be taken for old ones"
-                )
+        # One blank record beside a torn one: the very first reservation was cut. That is fine.
+        if limit < 0 and blank == 0:
+            raise StoreError(
+                "both request id records are damaged: give this client a new id, or its"
+                " requests may be taken for old ones"
+            )
         return max(limit, 0)
 
     def next(self):

@@ -1,7 +1,8 @@
 """Repair: a replica says what it has, the others send what it lacks (TOCS 4.5).
 
 STATUS goes to everybody: after a short time without progress while something is open, a few
-times at that distance, then at doubling ones, and at the idle period when nothing is open. Who receives one sends
+times at that distance, then at doubling ones, and at the idle period when nothing is open. Who
+receives one sends
 
     its own CHECKPOINT, PREPARE and COMMIT where the sender's masks lack it,
     a pre-prepare or a request body, if it is this replica's turn: the primary's in round 0,
@@ -85,7 +86,9 @@ class Status:
             return True
         if self.core.requests.waiting:
             return True
-        return executed // self._interval * self._interval > progress.low_mark
+        if executed // self._interval * self._interval > progress.low_mark:
+            return True
+        return self.core.checkpoints.find_target() >= 0
 
     def remaining_ms(self, now):
         """Milliseconds until the next STATUS is due."""
@@ -224,9 +227,7 @@ class Status:
         holder = (progress.primary() + round_number) % progress.replica_count
         if holder == sender:
             holder = (holder + 1) % progress.replica_count
-        return holder == progress.replica_id or (
-            round_number and progress.is_primary()
-        )
+        return holder == progress.replica_id or (round_number and progress.is_primary())
 
     def _answer_unknown(self, base, sender, turn):
         core = self.core

@@ -16,6 +16,7 @@ Serving reads snapshots only. Allocates nothing outside hashing.
 """
 
 from tinybft import faults, wire
+from tinybft.clock import elapsed
 from tinybft.compat import const
 from tinybft.memory import event_fields, offsets
 from tinybft.octets import copy, equal, put_u32
@@ -23,6 +24,7 @@ from tinybft.octets import copy, equal, put_u32
 _ENTRY_LENGTH = const(36)
 _ENTRY_DIGEST = const(4)
 _BLOCKS_PER_FETCH = const(16)
+_FETCHES_PER_INTERVAL = const(4)
 
 
 class Transfer:
@@ -37,6 +39,9 @@ class Transfer:
         self._seqno = 0
         self._level = 0
         self._source = core.progress.replica_id
+        self._awaited = 0  # blocks of the last FETCH that have not come
+        self._served_at = [0] * core.config.REPLICA_COUNT
+        self._served = [0] * core.config.REPLICA_COUNT
         self._tree = core.state.tree
 
     # --- the fetching side ---
@@ -128,9 +133,11 @@ class Transfer:
             return
         first = self._first_missing()
         mask = 0
+        self._awaited = 0
         for i in range(_BLOCKS_PER_FETCH):
             if first + i < self._tree.leaf_count and not self._is_live(0, first + i):
                 mask |= 1 << i
+                self._awaited += 1
         self._send_fetch(0, first, mask)
 
     def _send_fetch(self, level, index, mask):
@@ -186,15 +193,14 @@ class Transfer:
         believed = self._entry(index) + _ENTRY_DIGEST
         start = wire.HEADER_LENGTH + wire.DATA_HEADER_LENGTH
         modified = wire.data_modified(buf)
-        if not self.core.state.install_block(
-            index, modified, buf, start, self._target, believed
-        ):
+        if not self.core.state.install_block(index, modified, buf, start, self._target, believed):
             self._next_source()
             return faults.TRANSFER
         self.fetched += 1
         self.core.status.on_progress()
-        if self._first_missing() < 0:
-            self._finish()
+        self._awaited -= 1
+        if self._awaited <= 0:
+            self._proceed()
         return 0
 
     def _finish(self):
@@ -216,7 +222,7 @@ class Transfer:
         seqno = wire.seqno(buf)
         if not core.state.holds(seqno):
             return faults.NOT_NEEDED
-        if not core.status.may_answer(sender):
+        if not self._may_serve(sender):
             return faults.RATE_LIMITED
         if not core.auth.check(buf, wire.FETCH, sender):
             return faults.MAC
@@ -231,6 +237,15 @@ class Transfer:
             mask >>= 1
             index += 1
         return 0
+
+    def _may_serve(self, peer):
+        """True at most `_FETCHES_PER_INTERVAL` times per `repair_ms` and peer."""
+        now = self.core.progress.now
+        if elapsed(now, self._served_at[peer]) >= self.core.config.REPAIR_MS:
+            self._served_at[peer] = now
+            self._served[peer] = 0
+        self._served[peer] += 1
+        return self._served[peer] <= _FETCHES_PER_INTERVAL
 
     def _send_meta_data(self, receiver, seqno, level, index):
         core = self.core

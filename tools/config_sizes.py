@@ -7,8 +7,8 @@ use themselves; nothing is repeated here. What a person can change about them st
 from collections import Counter
 
 from hal.frames import FRAGMENT_COUNT_MAX, HEADER_LENGTH, frame_memory_rows
+from tinybft.lengths import length_rows
 from tinybft.memory import region_rows
-from tinybft.wire import length_rows
 from tools.config_rules import facts_of
 
 # message -> constants that make it long, the one to lower first in front

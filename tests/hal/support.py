@@ -4,6 +4,8 @@ import gc
 import os
 import sys
 
+from hal.unix import Hal, HalError
+
 ON_MICROPYTHON = sys.implementation.name == "micropython"
 
 
@@ -93,3 +95,32 @@ def temporary_path(name):
     """A file name of this test process in the system's folder for such files."""
     folder = (os.getenv("TMPDIR") or "/tmp").rstrip("/")
     return "%s/tinybft-%s-%d" % (folder, name, int.from_bytes(os.urandom(4), "little"))
+
+
+def with_nodes(count, test, **options):
+    """Run test(config, hals) on `count` nodes; a port that is taken means another try."""
+    for attempt in range(5):
+        config = config_for_air()
+        hals = []
+        try:
+            for node_id in range(count):
+                hals.append(Hal(config, node_id, **options))
+        except HalError as error:
+            for hal in hals:
+                hal.close()
+            if attempt == 4 or "in use" not in str(error):
+                raise
+            continue
+        try:
+            for hal in hals:
+                received(hal, 0)  # the probes of those that came later
+            test(config, hals)
+        finally:
+            for hal in hals:
+                hal.close()
+        return
+
+
+def counted(hal):
+    faults = hal.faults
+    return {name: getattr(faults, name) for name in faults.names() if getattr(faults, name)}

@@ -162,7 +162,12 @@ def test_digest_of_a_span():
 def test_tags_allocate_nothing():
     crypto = Crypto(0, {1: RFC_KEY}, 8)
     message, out = message_of(64), bytearray(16)
-    for length in (0, 1, 17, 48, 64, 65):
-        assert bytes_allocated(lambda: crypto.mac_into(1, message, length, out, 0)) == 0
-        assert bytes_allocated(lambda: crypto.mac_equal(1, message, length, out, 0)) == 0
-    assert bytes_allocated(lambda: crypto.mac_equal(7, message, 16, out, 0)) == 0
+
+    def use():
+        for length in (0, 1, 17, 48, 64, 65):
+            crypto.mac_into(1, message, length, out, 0)
+            crypto.mac_equal(1, message, length, out, 0)
+        crypto.mac_into(7, message, 16, out, 0)
+        crypto.mac_equal(7, message, 16, out, 0)
+
+    assert bytes_allocated(use) == 0

@@ -98,7 +98,9 @@ class Group:
             elif self.percent(self.duplicate):
                 copies = 2
             for _ in range(copies):
-                delay = self.delay_ms[0] + self.random.below(self.delay_ms[1] - self.delay_ms[0] + 1)
+                delay = self.delay_ms[0] + self.random.below(
+                    self.delay_ms[1] - self.delay_ms[0] + 1
+                )
                 altered = self.on_send(source, receiver, message) if self.on_send else message
                 if altered is not None:
                     self.flying.append((self.now + delay, len(self.flying), receiver, altered))
