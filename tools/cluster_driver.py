@@ -23,7 +23,8 @@ else:
 class Driver:
     """Keeps one operation of the workload outstanding until `left` are done.
 
-    Requires of the node only `client` and `hal`. The ledger is written before each request.
+    Requests start at least `pause_ms` apart; the ledger is written before each. Requires of
+    the node `client`, `hal` and `config`.
     """
 
     def __init__(self, node, workload, ledger, work, latency_path):
@@ -31,6 +32,7 @@ class Driver:
         self.going = False
         self.busy_us = 0  # from `go` to the latest reply
         self._limit_us = work["seconds"] * 1_000_000
+        self._pause_us = work["pause_ms"] * 1000
         self._client = node.client
         self._now_ms = node.hal.now_ms
         self._workload = workload
@@ -59,13 +61,19 @@ class Driver:
             self.busy_us = elapsed_us(now, self._first)
             self._workload.accept(client.reply, client.reply_length)
             self.left = self.left - 1 if self.busy_us < self._limit_us else 0
-        if self.left <= 0:
+        if self.left <= 0 or self.pause_left_us() > 0:
             return False
         length = self._workload.next_into(self._operation)
         self._ledger.write()
         self._started = now_us()
         self._waiting = client.submit(self._operation, length, self._now_ms())
         return True
+
+    def pause_left_us(self):
+        """How long to wait before the next request; 0 in a closed loop without pauses."""
+        if not self._pause_us or not self.going or self.left <= 0:
+            return 0
+        return max(0, self._pause_us - elapsed_us(now_us(), self._started))
 
     def done(self):
         return self.going and self.left <= 0 and not self._waiting

@@ -28,6 +28,7 @@ class Options:
     jitter_ms: int = 0
     sizes: tuple = DEFAULT_SIZES
     mix: str = "all"
+    pause_ms: int = 0  # least time between two requests of a client
     clients: tuple | None = None  # ids; None: all replicas and the first external client
     kill: str = "backup"  # "backup", "none" or a replica id
     seed: int = 1
@@ -145,6 +146,7 @@ def plan(folder, options, node_id, operations):
             "seconds": options.seconds or SECONDS_MAX,
             "sizes": options.sizes,
             "mix": options.mix,
+            "pause_ms": options.pause_ms,
             "seed": options.seed * 1000 + 500 + node_id,
         },
     }

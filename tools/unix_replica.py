@@ -21,11 +21,11 @@ import os
 import select
 import sys
 
-from tinybft import config
 from hal.crypto import Crypto
 from hal.filestore import StoreError
 from hal.keys import KeyFileError, load_keys
 from hal.unix import Hal, HalError
+from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
 from tools.cluster_driver import Driver, elapsed_us, now_us
@@ -142,7 +142,10 @@ def serve(node, hal, driver, reporter, inbox):
             if reporter.due(now):
                 reporter.write()
         if not moved:
-            hal.wait(min(node.idle_ms(), WAIT_MS_MAX if inbox.started else START_MS_MAX))
+            wait_ms_max = WAIT_MS_MAX if inbox.started else START_MS_MAX
+            if driver is not None and driver.pause_left_us():
+                wait_ms_max = min(wait_ms_max, 1 + driver.pause_left_us() // 1000)
+            hal.wait(min(node.idle_ms(), wait_ms_max))
     reporter.write()
 
 
