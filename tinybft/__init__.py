@@ -1,7 +1,7 @@
 """TinyBFT for MicroPython: PBFT state-machine replication with static memory.
 
-    import tinybft
-    node = tinybft.Node(hal, config, service)
+import tinybft
+node = tinybft.Node(hal, config, service)
 """
 
 from tinybft.memory import Memory

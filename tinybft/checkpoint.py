@@ -6,9 +6,11 @@ slots at or below it serve higher seqnos. With MACs f + 1 would not be enough: f
 holders must be able to convince others later.
 
 A certificate is, per checkpoint, the own digest with the mask of those who report the same, and
-up to f + 1 other digests with theirs (votes may come before the own snapshot). Beside them the
-newest CHECKPOINT that each peer called stable: f + 1 equal ones above the last executed seqno
-tell a replica that it is behind, and where to go.
+up to f + 1 other digests with theirs (votes may come before the own snapshot).
+
+Beside them the newest CHECKPOINT of every peer: f + 1 equal ones above the last executed seqno
+are where a replica that is behind can go, because one of them is a correct replica's. And the
+newest seqno that each peer called stable: what f + 1 call stable is.
 
 Layout: `memory.certificate_fields`, `memory.peer_fields`. Allocates nothing outside hashing.
 """
@@ -19,7 +21,9 @@ from tinybft.memory import certificate_fields, offsets, peer_fields
 from tinybft.octets import copy, equal, fill, get_u32, put_u32
 
 _CANDIDATE_LENGTH = const(36)  # digest 32, mask u32
-_PEER_LENGTH = const(36)  # seqno u32, digest 32
+_PEER_LENGTH = const(40)  # seqno u32, digest 32, stable seqno u32
+_COMPARED_LENGTH = const(36)  # seqno and digest
+_PEER_STABLE = const(36)
 
 
 class Checkpoints:
@@ -35,7 +39,9 @@ class Checkpoints:
         self._candidates = table["candidates"]
         self._interval = config.CHECKPOINT_INTERVAL
         self._count = config.CHECKPOINT_COUNT
+        self._window = config.WINDOW
         self._replica_count = config.REPLICA_COUNT
+        self.last_taken = 0
         assert offsets(peer_fields(config))["size"] == _PEER_LENGTH
 
     def _find(self, seqno):
@@ -68,9 +74,10 @@ class Checkpoints:
         """Hold the state as it is after `seqno`, and tell everybody its digest."""
         core = self.core
         core.state.take_checkpoint(seqno)
+        self.last_taken = seqno
         base = self._open(seqno)
         self._put_own(base, seqno)
-        self.send(seqno, -1)
+        self.send(seqno, -1, 0)
         self._look(base, seqno)
 
     def _put_own(self, base, seqno):
@@ -83,11 +90,12 @@ class Checkpoints:
                 fill(buf, at, _CANDIDATE_LENGTH, 0)
         put_u32(buf, base + self._mask, mask)
 
-    def send(self, seqno, receiver):
+    def send(self, seqno, receiver, flags):
         """CHECKPOINT of a snapshot held here, to all (-1) or to one; False if not held."""
         core = self.core
-        stable = wire.FLAG_STABLE if seqno <= core.progress.low_mark else 0
-        buf = core.post.begin(wire.CHECKPOINT, stable, core.progress.view, seqno)
+        if seqno <= core.progress.low_mark:
+            flags |= wire.FLAG_STABLE
+        buf = core.post.begin(wire.CHECKPOINT, flags, core.progress.view, seqno)
         if not core.state.root_into(seqno, buf, wire.HEADER_LENGTH):
             return False
         end = wire.HEADER_LENGTH + wire.DIGEST_LENGTH
@@ -109,17 +117,30 @@ class Checkpoints:
             return faults.OUTSIDE_WINDOW
         stable = wire.flags(buf) & wire.FLAG_STABLE
         votes = number <= progress.high_mark() and not self.voters(number) >> sender & 1
-        is_news = stable and number > get_u32(self._peers, sender * _PEER_LENGTH)
+        is_news = number > self.peer_seqno(sender) or (stable and number > self._stable(sender))
         if not votes and not is_news:
             return faults.NOT_NEEDED
         if not self.core.auth.check(buf, wire.CHECKPOINT, sender):
             return faults.MAC
         if is_news:
-            put_u32(self._peers, sender * _PEER_LENGTH, number)
-            copy(self._peers, sender * _PEER_LENGTH + 4, buf, wire.HEADER_LENGTH, 32)
+            self._note_peer(buf, sender, number, stable)
         if number > progress.last_executed:
             self.core.status.on_work()
-        return self._count_vote(number, sender, buf) if votes else 0
+        fault = self._count_vote(number, sender, buf) if votes else 0
+        if wire.flags(buf) & wire.FLAG_GONE:
+            self.core.transfer.on_gone(sender)
+        return fault
+
+    def _note_peer(self, buf, sender, number, stable):
+        at = sender * _PEER_LENGTH
+        if number > get_u32(self._peers, at):
+            put_u32(self._peers, at, number)
+            copy(self._peers, at + 4, buf, wire.HEADER_LENGTH, 32)
+        if stable and number > self._stable(sender):
+            put_u32(self._peers, at + _PEER_STABLE, number)
+
+    def _stable(self, peer):
+        return get_u32(self._peers, peer * _PEER_LENGTH + _PEER_STABLE)
 
     def _count_vote(self, number, sender, buf):
         base = self._open(number)
@@ -163,15 +184,29 @@ class Checkpoints:
             core.state.release_below(seqno)
 
     def adopt(self, seqno):
-        """The state is checkpoint `seqno` now (state transfer): f + 1 replicas call it stable,
-        so a correct one holds the proof of 2f + 1."""
-        core = self.core
-        core.progress.low_mark = seqno
-        self._put_own(self._open(seqno), seqno)
-        self.send(seqno, -1)
+        """The state is checkpoint `seqno` now, by transfer: where does the window go?
+
+        f + 1 replicas have checkpoint `seqno`. A correct one among them executed it inside its
+        window, so `seqno` - W is stable; and `seqno` itself if f + 1 call it (or more) stable.
+        """
+        progress = self.core.progress
+        proven = seqno if self._is_called_stable(seqno) else max(0, seqno - self._window)
+        progress.low_mark = max(progress.low_mark, proven)
+        self.last_taken = seqno
+        base = self._open(seqno)
+        self._put_own(base, seqno)
+        self.send(seqno, -1, 0)
+        self._look(base, seqno)
+
+    def _is_called_stable(self, seqno):
+        mask = 0
+        for peer in range(self._replica_count):
+            if self._stable(peer) >= seqno:
+                mask |= 1 << peer
+        return self.core.quorum.is_weak(mask)
 
     def find_target(self):
-        """Peer whose stable checkpoint is the newest that f + 1 peers agree on and that lies
+        """Peer whose newest CHECKPOINT is the highest that f + 1 peers agree on and that lies
         above the last executed seqno; -1 if there is none."""
         best = -1
         best_seqno = self.core.progress.last_executed
@@ -186,7 +221,7 @@ class Checkpoints:
         at = candidate * _PEER_LENGTH
         mask = 0
         for peer in range(self._replica_count):
-            if equal(self._peers, peer * _PEER_LENGTH, self._peers, at, _PEER_LENGTH):
+            if equal(self._peers, peer * _PEER_LENGTH, self._peers, at, _COMPARED_LENGTH):
                 mask |= 1 << peer
         return self.core.quorum.is_weak(mask)
 

@@ -1,7 +1,7 @@
 """The static regions: every byte that the protocol keeps, allocated once, sized by the sums below.
 
     agreement    ring of W slots: batch, votes, request bodies of one seqno each
-    checkpoint   W/K + 1 certificates and the newest stable CHECKPOINT of every peer
+    checkpoint   W/K + 1 certificates and the newest CHECKPOINT of every peer
     event        pending request and last reply per client; P, Q, view-change messages; the
                  digests of a state transfer
     client       the one outstanding request of this node's own client
@@ -104,8 +104,12 @@ def certificate_fields(config):
 
 
 def peer_fields(_config):
-    """The newest stable CHECKPOINT of one peer."""
-    return (("seqno", 4, "u32"), ("digest", DIGEST_LENGTH, "its digest"))
+    """The newest CHECKPOINT of one peer, and the newest that it calls stable."""
+    return (
+        ("seqno", 4, "u32"),
+        ("digest", DIGEST_LENGTH, "its digest"),
+        ("stable", 4, "u32"),
+    )
 
 
 def event_fields(config):

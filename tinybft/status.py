@@ -199,13 +199,13 @@ class Status:
         core = self.core
         progress = core.progress
         if their_low < progress.low_mark:
-            core.checkpoints.send(progress.low_mark, sender)
+            core.checkpoints.send(progress.low_mark, sender, 0)
         for i in range(1, self._checkpoint_count + 1):
             number = their_low + i * self._interval
             voters = wire.get_mask(buf, at, self._mask_length)
             at += self._mask_length
             if number > progress.low_mark and not voters >> progress.replica_id & 1:
-                core.checkpoints.send(number, sender)
+                core.checkpoints.send(number, sender, 0)
 
     def _answer_slots(self, buf, count, sender, their_low):
         core = self.core

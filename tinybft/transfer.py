@@ -1,8 +1,10 @@
 """State transfer: a replica that fell behind fetches the blocks that differ (TOCS 4.6).
 
-The target is a checkpoint that f + 1 replicas call stable: its root digest is believed, and
-every answer is checked against a digest that is believed already. So one replica at a time is
-asked, and a lie or a silence costs one time-out.
+The target is a checkpoint that f + 1 replicas report: its root digest is believed, and every
+answer is checked against a digest that is believed already. So one replica at a time is asked,
+and a lie or a silence costs one time-out. Under load targets are released soon; who is asked
+for an older one says so (CHECKPOINT with FLAG_GONE), and the transfer goes on towards the
+newest target, keeping the blocks that came.
 
     FETCH level, index          META-DATA: the entries of a node's children
     FETCH 0, index, mask        DATA: up to 16 blocks
@@ -53,21 +55,34 @@ class Transfer:
             return
         self.running = True
         self._seqno = seqno
-        core.state.begin_install()
         tree = self._tree
+        if core.state.installing:
+            tree.update_interiors()  # they lag behind the blocks that came so far
+        else:
+            core.state.begin_install()
         put_u32(self._target, self._entry(tree.root), 0)
         copy(self._target, self._entry(tree.root) + _ENTRY_DIGEST, digest, digest_at, 32)
         self._level = tree.level_count - 1
         self._proceed()
 
     def ask_again(self):
-        """Nothing came for a while: the next source, or a newer target."""
-        peer = self.core.checkpoints.find_target()
-        if peer >= 0 and self.core.checkpoints.peer_seqno(peer) > self._seqno:
-            self.core.checkpoints.start_transfer_to(peer)
-            return
+        """Nothing came for a while: a newer target, or the next source."""
         self._next_source()
-        self._ask()
+        if not self._go_on_to_newer():
+            self._ask()
+
+    def on_gone(self, source):
+        """`source` does not hold the target any more."""
+        if self.running and source == self._source:
+            self._go_on_to_newer()
+
+    def _go_on_to_newer(self):
+        checkpoints = self.core.checkpoints
+        peer = checkpoints.find_target()
+        if peer < 0 or checkpoints.peer_seqno(peer) <= self._seqno:
+            return False
+        checkpoints.start_transfer_to(peer)
+        return True
 
     def _entry(self, node):
         return self._at + node * _ENTRY_LENGTH
@@ -220,12 +235,13 @@ class Transfer:
         core = self.core
         sender = wire.sender(buf)
         seqno = wire.seqno(buf)
-        if not core.state.holds(seqno):
-            return faults.NOT_NEEDED
         if not self._may_serve(sender):
             return faults.RATE_LIMITED
         if not core.auth.check(buf, wire.FETCH, sender):
             return faults.MAC
+        if not core.state.holds(seqno):
+            core.checkpoints.send(core.checkpoints.last_taken, sender, wire.FLAG_GONE)
+            return 0
         level = wire.fetch_level(buf)
         index = wire.fetch_index(buf)
         if level:

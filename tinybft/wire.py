@@ -84,6 +84,7 @@ FLAG_RECOVERY = const(2)  # REQUEST
 FLAG_TENTATIVE = const(1)  # REPLY
 FLAG_DIGEST = const(2)  # REPLY: the body is the digest of the result
 FLAG_STABLE = const(1)  # CHECKPOINT
+FLAG_GONE = const(2)  # CHECKPOINT: in place of an older one that a FETCH asked for
 FLAG_ACTIVE = const(1)  # STATUS: the sender takes part in its view
 
 HEADER_LENGTH = const(16)
