@@ -54,7 +54,7 @@ def result_of(course, checks):
         *(check("running", False, failure) for failure in course.failures),
         _answers(books, operations, options),
         *checks,
-        *(_memory(view) for view in views if view.replica and view.condition == "running"),
+        _memory([view for view in views if view.replica and view.condition == "running"]),
     ]
     return {
         "ok": all(entry["ok"] for entry in checks),
@@ -81,11 +81,12 @@ def _answers(books, operations, options):
     return check("operations", operations >= wanted and not wrong, detail)
 
 
-def _memory(view):
-    heap = view.report["heap"]
-    growth = heap["now"] - heap["first"] if heap["first"] else 0
-    detail = f"{heap['now']} bytes in use, {growth:+d} since the first operations"
-    return check(f"memory of replica {view.node_id}", growth <= HEAP_SLACK, detail)
+def _memory(views):
+    heaps = [view.report["heap"] for view in views]
+    growth = max((heap["now"] - heap["first"] for heap in heaps if heap["first"]), default=0)
+    most = max((heap["most"] for heap in heaps), default=0)
+    detail = f"at most {most} bytes of heap in use, {growth:+d} since the first operations"
+    return check("memory constant", growth <= HEAP_SLACK, detail)
 
 
 def _replica(view):
