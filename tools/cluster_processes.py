@@ -22,13 +22,14 @@ ERROR_MARK = "error: "  # unix_replica.py puts it before the words for a person
 
 
 class NodeProcess:
-    """One running node: its id, its process, and whether it was killed on purpose."""
+    """One running node: its id, its process, and whether it was ended on purpose."""
 
     def __init__(self, node_id, process, log_path):
         self.node_id = node_id
         self.process = process
         self.log_path = log_path
         self.killed = False
+        self.finished = False
 
     def alive(self):
         return self.process.poll() is None
@@ -43,6 +44,17 @@ class NodeProcess:
         self.killed = True
         signal_group(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def finish(self):
+        """Let the node end in order: its work is done."""
+        self.finished = True
+        self.tell("stop")
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.alive() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if self.alive():
+            signal_group(self.process.pid, signal.SIGKILL)
+            self.process.wait()
 
     def last_words(self):
         """What the node said before it ended: its error message, else its last line."""
@@ -99,8 +111,9 @@ class Processes:
         return [node for node in self.nodes.values() if node.alive()]
 
     def unexpectedly_ended(self):
-        """Nodes that ended though nobody killed them."""
-        return [node for node in self.nodes.values() if not node.killed and not node.alive()]
+        """Nodes that ended though nobody ended them."""
+        ended = [node for node in self.nodes.values() if not node.alive()]
+        return [node for node in ended if not node.killed and not node.finished]
 
     def tell(self, words):
         for node in self.live():

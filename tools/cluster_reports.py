@@ -13,7 +13,7 @@ class View:
 
     node_id: int
     replica: bool
-    condition: str  # starting, running, killed, ended
+    condition: str  # starting, running, killed, finished, ended
     report: dict | None
     rate: float  # acknowledged operations per second, of late
     latency: Histogram
@@ -29,6 +29,15 @@ class View:
     @property
     def acknowledged(self):
         return self.workload["acknowledged"] if self.workload else 0
+
+    def faults(self):
+        """Faults counted by protocol and HAL, but for those injected on purpose."""
+        air = self.report["air"]["faults"]
+        met = sum(count for name, count in air.items() if not name.startswith("injected"))
+        return met + sum(self.status["faults"].values())
+
+    def injected(self, name):
+        return self.report["air"]["faults"].get(name, 0)
 
 
 class Reports:
@@ -69,8 +78,8 @@ class Reports:
 
 
 def _condition(node, report):
-    if node.killed:
-        return "killed"
+    if node.killed or node.finished:
+        return "killed" if node.killed else "finished"
     if not node.alive():
         return "ended"
     return "running" if report else "starting"

@@ -76,7 +76,7 @@ class Course:
         self.phase = "reading back"
         for client_id in self.clients:
             if client_id >= self.config.REPLICA_COUNT:
-                self._stop(client_id)
+                self.processes.nodes[client_id].finish()
 
     def rest(self):
         """Wait until all live replicas report the same seqno and the same stable digest.
@@ -134,16 +134,6 @@ class Course:
         if heirs:
             for heir, more in shares(max(0, share - view.acknowledged), heirs).items():
                 self.processes.nodes[heir].tell(f"more {more}")
-
-    def _stop(self, node_id):
-        node = self.processes.nodes[node_id]
-        node.killed = True
-        node.tell("stop")
-        deadline = time.monotonic() + 3.0
-        while node.alive() and time.monotonic() < deadline:
-            time.sleep(0.02)
-        if node.alive():
-            node.kill()
 
 
 def mark(status):

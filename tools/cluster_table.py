@@ -7,13 +7,15 @@ but the document is printed.
 import time
 
 import rich_click as click
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from tools.cluster_reports import merged
 
 LINE_SECONDS = 2.0
+STYLES = {"killed": "dim red", "ended": "bold red", "finished": "dim"}
 COLUMNS = (
     "node",
     "role",
@@ -25,6 +27,7 @@ COLUMNS = (
     "p50 ms",
     "p99 ms",
     "faults",
+    "lost",
     "heap KB",
 )
 
@@ -43,13 +46,13 @@ class LiveTable:
         return self._live.__exit__(*error)
 
     def __call__(self, course, views):
-        table = Table(title=headline(course, views), title_justify="left", title_style="bold")
+        table = Table()
         for name in COLUMNS:
             table.add_column(name, justify="left" if name in ("node", "role") else "right")
         for view in views:
-            style = "" if view.condition in ("running", "starting") else "dim red"
+            style = STYLES.get(view.condition, "")
             table.add_row(*cells(view), style=style)
-        self._live.update(table)
+        self._live.update(Group(Text(headline(course, views), style="bold"), table))
 
 
 class PlainLines:
@@ -117,7 +120,8 @@ def cells(view):
         f"{view.rate:.0f}" if busy else "",
         milliseconds(view.latency.quantile(0.5)) if busy else "",
         milliseconds(view.latency.quantile(0.99)) if busy else "",
-        str(sum(status["faults"].values())),
+        str(view.faults()),
+        str(view.injected("injected_loss")),
         f"{view.report['heap']['now'] / 1000:.0f}" if replica else "",
     ]
 
