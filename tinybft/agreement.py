@@ -16,6 +16,7 @@ Allocates nothing outside hashing.
 """
 
 from tinybft import faults, wire
+from tinybft.compat import micropython
 from tinybft.octets import copy, equal
 from tinybft.slots import (
     ACCEPTED,
@@ -40,6 +41,7 @@ class Agreement:
 
     # --- messages ---
 
+    @micropython.native
     def on_pre_prepare(self, buf):
         progress = self.core.progress
         sender = wire.sender(buf)
@@ -67,12 +69,15 @@ class Agreement:
         self.slots.adopt_votes(base)
         return self._advance(base)
 
+    @micropython.native
     def on_prepare(self, buf):
         return self._on_vote(buf, wire.PREPARE)
 
+    @micropython.native
     def on_commit(self, buf):
         return self._on_vote(buf, wire.COMMIT)
 
+    @micropython.native
     def _on_vote(self, buf, kind):
         progress = self.core.progress
         sender = wire.sender(buf)
@@ -90,13 +95,16 @@ class Agreement:
         self.note(number)
         return self._count_vote(self.slots.open(number), kind, sender, buf)
 
+    @micropython.native
     def _has_from_primary(self, base):
         return self.slots.has(base, PRE_PREPARED) and not self.slots.has(base, VOUCHED_ONLY)
 
+    @micropython.native
     def _needs_vote(self, base, kind, sender):
         done = PREPARED if kind == wire.PREPARE else COMMITTED
         return not (self.slots.has(base, done) or self.slots.has_voted(base, kind, sender))
 
+    @micropython.native
     def _count_vote(self, base, kind, sender, buf):
         slots = self.slots
         digest = slots.digest_at(base)
@@ -110,6 +118,7 @@ class Agreement:
             return faults.EQUIVOCATION
         return 0
 
+    @micropython.native
     def _misplaced(self, buf, number):
         progress = self.core.progress
         if wire.view(buf) != progress.view or not progress.active:
@@ -118,6 +127,7 @@ class Agreement:
             return faults.OUTSIDE_WINDOW
         return 0
 
+    @micropython.native
     def note(self, number):
         """Something authentic was said about `number`: there is work to follow up."""
         if number > self.last_seen:
@@ -126,6 +136,7 @@ class Agreement:
 
     # --- from stored to committed ---
 
+    @micropython.native
     def _advance(self, base):
         """Take the slot as far as its votes and bodies allow."""
         slots = self.slots
@@ -143,6 +154,7 @@ class Agreement:
             slots.set_flag(base, COMMITTED)
         return 0
 
+    @micropython.native
     def _is_acceptable(self, base):
         slots = self.slots
         if not slots.has(base, PRE_PREPARED) or slots.missing(base):
@@ -154,6 +166,7 @@ class Agreement:
             return self._quorum.count(slots.prepares(base)) >= self._fault_count
         return True
 
+    @micropython.native
     def _accept(self, base):
         slots = self.slots
         slots.set_flag(base, ACCEPTED)
@@ -164,6 +177,7 @@ class Agreement:
             self.send_vote(wire.PREPARE, base, -1)
         self.core.batches.mark_proposed(base)
 
+    @micropython.native
     def send_vote(self, kind, base, receiver):
         """Multicast the own vote for the slot, or repeat it for one replica."""
         core = self.core
@@ -178,6 +192,7 @@ class Agreement:
 
     # --- bodies ---
 
+    @micropython.native
     def misses_body_of(self, client, number):
         """True if a batch of the window names request `number` of `client` and lacks it."""
         return self._fill(client, number, None)
@@ -187,6 +202,7 @@ class Agreement:
         self._digest = digest
         return self._fill(client, number, buf)
 
+    @micropython.native
     def _fill(self, client, number, message):
         slots = self.slots
         progress = self.core.progress
@@ -218,6 +234,7 @@ class Agreement:
             self._advance(base)
         return found
 
+    @micropython.native
     def on_authentic(self, client):
         """The pending request of `client` is new and authentic: batches may wait for it."""
         slots = self.slots
@@ -229,12 +246,14 @@ class Agreement:
             self.core.batches.look_up(base)
             self._advance(base)
 
+    @micropython.native
     def _end(self):
         """Behind the last seqno of which something is known."""
         return min(self.last_seen, self.core.progress.high_mark()) + 1
 
     # --- the primary ---
 
+    @micropython.native
     def propose(self):
         """Order waiting requests while there is room in window and pipeline. True if it did."""
         core = self.core
@@ -253,9 +272,11 @@ class Agreement:
             proposed = True
         return proposed
 
+    @micropython.native
     def next_seqno(self):
         return max(self.last_proposed, self.core.progress.last_executed) + 1
 
+    @micropython.native
     def may_propose(self):
         progress = self.core.progress
         if not progress.is_primary():

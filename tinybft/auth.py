@@ -10,9 +10,9 @@ A MAC convinces its receiver alone: nobody can show it to a third replica (TOCS 
 The crypto provider is injected. Nothing allocates outside `crypto.digest_into`.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill
-from tinybft.wire import DIGEST_LENGTH, HEADER_LENGTH
+from tinybft.wire import DIGEST_LENGTH, FETCH, HEADER_LENGTH, REPLY, REQUEST
 
 _DIRECT_MAX = const(64)
 _LONG_LENGTH = const(48)  # header 16 + digest 32
@@ -28,7 +28,11 @@ class Authenticator:
         self._node_id = node_id
         self._replica_count = config.REPLICA_COUNT
         self.tag_length = config.TAG_LENGTH
-        self._tag_index = wire.tag_index
+        # Offset of this node's tag behind the body, per sender of a multicast message.
+        self._tag_at = tuple(
+            wire.tag_index(REQUEST, sender, node_id) * config.TAG_LENGTH
+            for sender in range(config.CLIENT_COUNT)
+        )
         self._body_end = wire.body_end
         self._mac_into = crypto.mac_into
         self._mac_equal = crypto.mac_equal
@@ -38,10 +42,12 @@ class Authenticator:
         self._input_length = 0
         self.digest = bytearray(DIGEST_LENGTH)
 
+    @micropython.native
     def digest_message(self, buf, start, end):
         """SHA-256 of the message of `end` bytes (tags left out) at buf[start], into `digest`."""
         self.digest_into(buf, start, end, self.digest, 0)
 
+    @micropython.native
     def seal(self, buf, end):
         """Append a tag for every replica but this node. Returns the length of the message.
 
@@ -55,6 +61,7 @@ class Authenticator:
                 at += self.tag_length
         return at
 
+    @micropython.native
     def seal_for(self, receiver, buf, end, tag_count):
         """Append `tag_count` tags of which only the one for `receiver` is computed.
 
@@ -71,12 +78,14 @@ class Authenticator:
         self._mac_into(receiver, self._input, self._input_length, buf, at)
         return end + tag_count * self.tag_length
 
+    @micropython.native
     def check(self, buf, kind, sender_id, start=0):
         """True if the message at buf[start] carries a good tag of its sender for this node."""
         end = self._body_end(buf, start)
         self._cover(buf, start, end)
         return self._tag_matches(buf, start + end, kind, sender_id)
 
+    @micropython.native
     def check_digested(self, buf, kind, sender_id, start=0):
         """`check` of a message that `digest_message` has just digested: hashes it only once."""
         end = self._body_end(buf, start)
@@ -86,10 +95,13 @@ class Authenticator:
             self._cover_digest(buf, start)
         return self._tag_matches(buf, start + end, kind, sender_id)
 
-    def _tag_matches(self, buf, tags_at, kind, sender_id):
-        at = tags_at + self._tag_index(kind, sender_id, self._node_id) * self.tag_length
+    @micropython.native
+    def _tag_matches(self, buf, at, kind, sender_id):
+        if kind != REPLY and kind < FETCH:
+            at += self._tag_at[sender_id]
         return self._mac_equal(sender_id, self._input, self._input_length, buf, at)
 
+    @micropython.native
     def _cover(self, buf, start, end):
         """Make `_input[:_input_length]` what the MAC of the message covers."""
         if end > _DIRECT_MAX:
@@ -103,6 +115,7 @@ class Authenticator:
         else:
             self._input = buf
 
+    @micropython.native
     def _cover_digest(self, buf, start):
         copy(self._scratch, 0, buf, start, HEADER_LENGTH)
         copy(self._scratch, HEADER_LENGTH, self.digest, 0, DIGEST_LENGTH)

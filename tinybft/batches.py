@@ -9,6 +9,7 @@ Allocates nothing outside hashing.
 """
 
 from tinybft import faults, requests, wire
+from tinybft.compat import micropython
 from tinybft.octets import copy, equal
 from tinybft.slots import TIME_IN_DOUBT
 
@@ -25,6 +26,7 @@ class Batches:
 
     # --- the primary: requests -> slot -> message ---
 
+    @micropython.native
     def fill(self, base):
         """Put waiting requests into the slot as a batch. False if there is none.
 
@@ -53,6 +55,7 @@ class Batches:
             self._digest(base)
         return count > 0
 
+    @micropython.native
     def _append(self, base, index, client):
         slots = self.slots
         pending = self.core.requests
@@ -63,6 +66,7 @@ class Batches:
         slots.put_body(base, index, pending.buf, pending.request_at(client))
         pending.set_phase(client, requests.PROPOSED)
 
+    @micropython.native
     def send(self, base, receiver):
         """PRE-PREPARE of the slot's batch, to all (receiver -1) or to one that missed it.
 
@@ -105,6 +109,7 @@ class Batches:
 
     # --- a backup: message -> slot ---
 
+    @micropython.native
     def store(self, base, buf):
         """Write the batch of a checked, authentic PRE-PREPARE into the empty slot.
 
@@ -137,6 +142,7 @@ class Batches:
         self._digest(base)
         return 0
 
+    @micropython.native
     def _store_entry_of(self, base, index, buf, start):
         """Entry of the REQUEST inline at buf[start]; leaves its digest in `auth.digest` too."""
         core = self.core
@@ -148,6 +154,7 @@ class Batches:
         wire.put_entry(slots.buf, entry, client, wire.length(buf, start), number)
         copy(slots.buf, entry + wire.ENTRY_DIGEST, core.auth.digest, 0, 32)
 
+    @micropython.native
     def _authenticate(self, base, index, buf, start):
         """Clear the doubt of the request at buf[start] if this node knows it as authentic."""
         core = self.core
@@ -156,6 +163,7 @@ class Batches:
         if known or core.auth.check_digested(buf, wire.REQUEST, client, start):
             self._trust(base, index)
 
+    @micropython.native
     def look_up(self, base):
         """Take bodies, and with them trust, from the pending requests."""
         slots = self.slots
@@ -171,9 +179,11 @@ class Batches:
                         slots.put_body(base, i, pending.buf, pending.request_at(client))
                     self._trust(base, i)
 
+    @micropython.native
     def _trust(self, base, index):
         self.slots.set_doubts(base, self.slots.doubts(base) & ~(1 << index))
 
+    @micropython.native
     def _check_time(self, base):
         core = self.core
         slots = self.slots
@@ -185,6 +195,7 @@ class Batches:
         ):
             slots.set_flag(base, TIME_IN_DOUBT)
 
+    @micropython.native
     def _digest(self, base):
         slots = self.slots
         length = wire.BATCH_HEADER_LENGTH + slots.request_count(base) * wire.ENTRY_LENGTH
@@ -194,6 +205,7 @@ class Batches:
 
     # --- entries ---
 
+    @micropython.native
     def names(self, entry, client, number):
         """True if the entry (an offset in the slots) is request `number` of `client`."""
         buf = self.slots.buf
@@ -201,6 +213,7 @@ class Batches:
             wire.entry_request_id(buf, entry) == number
         )
 
+    @micropython.native
     def is_body(self, entry, message, digest):
         """True if the REQUEST `message` with this digest is what the entry names."""
         buf = self.slots.buf
@@ -208,6 +221,7 @@ class Batches:
             wire.entry_length(buf, entry) == wire.length(message)
         )
 
+    @micropython.native
     def mark_proposed(self, base):
         """The requests of an accepted batch need not be proposed again in this view."""
         slots = self.slots

@@ -16,7 +16,7 @@ Layout: `memory.certificate_fields`, `memory.peer_fields`. Allocates nothing out
 """
 
 from tinybft import faults, wire
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.memory import certificate_fields, offsets, peer_fields
 from tinybft.octets import copy, equal, fill, get_u32, put_u32
 
@@ -44,10 +44,12 @@ class Checkpoints:
         self.last_taken = 0
         assert offsets(peer_fields(config))["size"] == _PEER_LENGTH
 
+    @micropython.native
     def _find(self, seqno):
         base = seqno // self._interval % self._count * self._size
         return base if get_u32(self._buf, base) == seqno else -1
 
+    @micropython.native
     def _open(self, seqno):
         base = seqno // self._interval % self._count * self._size
         if get_u32(self._buf, base) != seqno:
@@ -55,9 +57,11 @@ class Checkpoints:
             put_u32(self._buf, base, seqno)
         return base
 
+    @micropython.native
     def _is_taken(self, base):
         return get_u32(self._buf, base + self._mask) >> self.core.progress.replica_id & 1
 
+    @micropython.native
     def voters(self, seqno):
         """Mask of the replicas whose CHECKPOINT for `seqno` is counted, whatever it says."""
         base = self._find(seqno)
@@ -70,6 +74,7 @@ class Checkpoints:
 
     # --- the own checkpoint ---
 
+    @micropython.native
     def take(self, seqno):
         """Hold the state as it is after `seqno`, and tell everybody its digest."""
         core = self.core
@@ -80,6 +85,7 @@ class Checkpoints:
         self.send(seqno, -1, 0)
         self._look(base, seqno)
 
+    @micropython.native
     def _put_own(self, base, seqno):
         buf = self._buf
         self.core.state.root_into(seqno, buf, base + self._own)
@@ -90,6 +96,7 @@ class Checkpoints:
                 fill(buf, at, _CANDIDATE_LENGTH, 0)
         put_u32(buf, base + self._mask, mask)
 
+    @micropython.native
     def send(self, seqno, receiver, flags):
         """CHECKPOINT of a snapshot held here, to all (-1) or to one; False if not held."""
         core = self.core
@@ -107,6 +114,7 @@ class Checkpoints:
 
     # --- those of others ---
 
+    @micropython.native
     def on_checkpoint(self, buf):
         progress = self.core.progress
         sender = wire.sender(buf)
@@ -142,6 +150,7 @@ class Checkpoints:
     def _stable(self, peer):
         return get_u32(self._peers, peer * _PEER_LENGTH + _PEER_STABLE)
 
+    @micropython.native
     def _count_vote(self, number, sender, buf):
         base = self._open(number)
         own = self._buf
@@ -165,6 +174,7 @@ class Checkpoints:
 
     # --- what the votes say ---
 
+    @micropython.native
     def _look(self, base, seqno):
         """Stable? Or does a quorum contradict the own digest?"""
         quorum = self.core.quorum
@@ -177,6 +187,7 @@ class Checkpoints:
                 self.core.transfer.start(seqno, self._buf, at)
                 return
 
+    @micropython.native
     def _stabilise(self, seqno):
         core = self.core
         if seqno > core.progress.low_mark:

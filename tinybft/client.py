@@ -14,7 +14,7 @@ has at most 32 bytes, else 0xFFFF and its SHA-256. Allocates nothing outside has
 
 from tinybft import faults, wire
 from tinybft.clock import elapsed
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.memory import client_fields, offsets
 from tinybft.octets import copy, equal, fill, put_u32
 from tinybft.requests import RESULT_INLINE_MAX
@@ -66,6 +66,7 @@ class Client:
         self._sent_at = 0
         self._delay = 0
 
+    @micropython.native
     def submit(self, operation, length, now, read_only=False):
         """Start the request. False: one is outstanding, or the operation is too long."""
         if self.busy or length > self._operation_length_max:
@@ -90,11 +91,13 @@ class Client:
         self._send_request(True)
         return True
 
+    @micropython.native
     def _seal(self, end):
         tags = self._replica_count - (self.node_id < self._replica_count)
         wire.put_length(self._request, end + tags * self._auth.tag_length)
         self._length = self._auth.seal(self._request, end)
 
+    @micropython.native
     def _send_request(self, first):
         replica = self.replica
         if replica is None:
@@ -105,6 +108,7 @@ class Client:
             self._send(_EVERYBODY, self._request, self._length)
         replica.on_own_request(self._request)
 
+    @micropython.native
     def tick(self, now):
         if not self.busy or elapsed(now, self._sent_at) < self._delay:
             return
@@ -115,6 +119,7 @@ class Client:
         self._retries_of_this += 1
         self._send_request(False)
 
+    @micropython.native
     def remaining_ms(self, now):
         """Milliseconds until the next retry; a large number when there is nothing to retry."""
         if not self.busy:
@@ -123,6 +128,7 @@ class Client:
 
     # --- replies ---
 
+    @micropython.native
     def on_reply(self, buf, now):
         """A checked REPLY from the radio. Returns a fault, or 0."""
         sender = wire.sender(buf)
@@ -136,6 +142,7 @@ class Client:
         self.on_result(buf, length, sender, now)
         return 0
 
+    @micropython.native
     def on_result(self, buf, length, sender, now):
         """Count what `sender` reports. Requires: `buf` is a REPLY known to be authentic."""
         if not self.busy or wire.seqno(buf) != self._request_id:
@@ -151,6 +158,7 @@ class Client:
         if self._result_of >= 0 and self._matching(self._result_of) >= self._weak:
             self._complete(now)
 
+    @micropython.native
     def _report(self, buf, length, sender):
         reports = self._request
         at = self._reports + sender * _REPORT_LENGTH
@@ -165,6 +173,7 @@ class Client:
             fill(reports, at + 4, 32, 0)
             copy(reports, at + 4, buf, wire.HEADER_LENGTH, length)
 
+    @micropython.native
     def _matching(self, replica):
         """Number of replicas that report the same as `replica`."""
         at = self._reports + replica * _REPORT_LENGTH
@@ -175,6 +184,7 @@ class Client:
                 count += equal(self._request, there, self._request, at, _REPORT_LENGTH)
         return count
 
+    @micropython.native
     def _complete(self, now):
         self.busy = False
         self.done = True

@@ -14,7 +14,7 @@ group. A faulty primary can therefore hold the clock, as it can hold any batch; 
 it back.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 
 _TICKS_MASK = const(0x3FFFFFFF)
 _FAR_SECONDS = const(60000)  # differences are clipped here: they stay small integers
@@ -22,6 +22,7 @@ _DRIFT_DIVISOR = const(16)
 _CREDIT_MAX = const(0x1FFFFFFF)
 
 
+@micropython.native
 def elapsed(now, then):
     """Ticks from `then` to `now`, across the wrap of the counter."""
     return (now - then) & _TICKS_MASK
@@ -44,6 +45,7 @@ class GroupClock:
     def start(self, now):
         self._at = now
 
+    @micropython.native
     def advance(self, now):
         """Bring the estimate to `now`; called at least once in 12 days (the tick is)."""
         passed = elapsed(now, self._at)
@@ -53,6 +55,7 @@ class GroupClock:
         self.time_ms = ms % 1000
         self._lead = max(self._lead - passed, -_CREDIT_MAX)
 
+    @micropython.native
     def is_plausible(self, time_s, time_ms):
         """Requires: `advance(now)` was called."""
         if time_s < self._agreed_s or (time_s == self._agreed_s and time_ms < self._agreed_ms):
@@ -60,6 +63,7 @@ class GroupClock:
         lead = self._ahead_ms(time_s, time_ms) * _DRIFT_DIVISOR + self._lead
         return lead <= self._skew_ms * _DRIFT_DIVISOR
 
+    @micropython.native
     def agree(self, time_s, time_ms):
         """The time of an executed batch."""
         self._agreed_s = time_s
@@ -71,6 +75,7 @@ class GroupClock:
             self.time_s = time_s
             self.time_ms = time_ms
 
+    @micropython.native
     def _ahead_ms(self, time_s, time_ms):
         seconds = min(max(time_s - self.time_s, -_FAR_SECONDS), _FAR_SECONDS)
         return seconds * 1000 + time_ms - self.time_ms

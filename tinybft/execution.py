@@ -14,7 +14,7 @@ batches. Allocates nothing outside hashing (and what the service allocates).
 """
 
 from tinybft import faults, wire
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
 from tinybft.requests import RESULT_INLINE_MAX
 from tinybft.service import AppState, Context
@@ -51,16 +51,20 @@ class Execution:
 
     # --- client table ---
 
+    @micropython.native
     def last_request_id(self, client):
         return get_u32(self._raw, self._table + client * _TABLE_ENTRY_LENGTH)
 
+    @micropython.native
     def table_result_length(self, client):
         return get_u16(self._raw, self._table + client * _TABLE_ENTRY_LENGTH + 4)
 
+    @micropython.native
     def table_result_into(self, client, buf, at, length):
         start = self._table + client * _TABLE_ENTRY_LENGTH + 8
         copy(buf, at, self._raw, start, length)
 
+    @micropython.native
     def operations(self):
         return get_u32(self._raw, self._record + 8)
 
@@ -80,6 +84,7 @@ class Execution:
 
     # --- running batches ---
 
+    @micropython.native
     def run(self):
         """Execute every batch whose turn has come. True if there was one."""
         core = self.core
@@ -98,6 +103,7 @@ class Execution:
                 core.checkpoints.take(progress.last_executed)
         return ran
 
+    @micropython.native
     def _execute_batch(self, base):
         slots = self.core.slots
         batch = slots.batch_at(base)
@@ -121,6 +127,7 @@ class Execution:
                 executed += 1
         self._write_record(time_s, time_ms, executed)
 
+    @micropython.native
     def _execute(self, client, number, buf, body):
         core = self.core
         start = body + wire.HEADER_LENGTH
@@ -149,6 +156,7 @@ class Execution:
         result[0] = SERVICE_FAILED
         return 1
 
+    @micropython.native
     def _write_table(self, client, number, result, result_length):
         entry = self._entry
         put_u32(entry, 0, number)
@@ -161,6 +169,7 @@ class Execution:
         at = self._table + client * _TABLE_ENTRY_LENGTH
         self.state.write(at, entry, 0, _TABLE_ENTRY_LENGTH)
 
+    @micropython.native
     def _write_record(self, time_s, time_ms, executed):
         record = self._record_copy
         put_u32(record, 0, time_s)

@@ -13,7 +13,7 @@ for applications and people.
 from tinybft import wire
 from tinybft.auth import Authenticator
 from tinybft.client import Client
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.faults import Faults
 from tinybft.jitter import Jitter
 from tinybft.memory import ClientMemory, Memory
@@ -77,22 +77,25 @@ class Node:
 
     # --- the loop ---
 
+    @micropython.native
     def step(self):
         """Handle what is waiting, and timers that are due. True if a message was handled."""
         hal = self.hal
         handled = 0
+        now = hal.now_ms()
         while handled < _MESSAGES_PER_STEP:
             length = hal.receive_into(self._received)
             if not length:
                 break
-            self._receive(length, hal.now_ms())
+            now = hal.now_ms()
+            self._receive(length, now)
             handled += 1
-        now = hal.now_ms()
         self.client.tick(now)
         if self.replica:
             self.replica.tick(now)
         return handled > 0
 
+    @micropython.native
     def _receive(self, length, now):
         if self.replica:
             self.replica.receive(self._received, length, now)
@@ -103,6 +106,7 @@ class Node:
         if fault:
             self.faults.count(fault)
 
+    @micropython.native
     def idle_ms(self):
         """Milliseconds until the next timer of this node is due."""
         now = self.hal.now_ms()
@@ -113,17 +117,17 @@ class Node:
 
     def run(self, until=None):
         """Loop until `until()` is true; sleeps while there is nothing to handle."""
-        while until is None or not until():
-            if not self.step():
-                self.hal.wait(self.idle_ms())
+        while True:
+            self.step()
+            if until and until():
+                return
+            self.hal.wait(self.idle_ms())
 
     async def serve(self):
         """`run` for asyncio: gives other tasks their turn."""
         while True:
-            if self.step():
-                await self.hal.wait_async(0)
-            else:
-                await self.hal.wait_async(self.idle_ms())
+            self.step()
+            await self.hal.wait_async(self.idle_ms())
 
     def start(self, operation, read_only=False):
         """Begin a request without waiting; then look at `client.busy`, or set `on_done`."""

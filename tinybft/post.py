@@ -8,7 +8,7 @@ One message at a time: what is begun is finished before anything else is begun. 
 allocate.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.wire import put_header, put_length
 
 _EVERYBODY = const(-1)
@@ -24,22 +24,26 @@ class Post:
         self._auth = auth
         self._send = send
 
+    @micropython.native
     def begin(self, kind, flags, view, seqno):
         buf = self.buf
         put_header(buf, kind, flags, self._node_id, self._group_id, view, seqno)
         return buf
 
+    @micropython.native
     def multicast(self, end):
         buf = self.buf
         put_length(buf, end + self._tag_count * self._tag_length)
         self._send(_EVERYBODY, buf, self._auth.seal(buf, end))
 
+    @micropython.native
     def unicast(self, receiver, end):
         """A message of a multicast type, for one replica that missed it."""
         buf = self.buf
         put_length(buf, end + self._tag_count * self._tag_length)
         self._send(receiver, buf, self._auth.seal_for(receiver, buf, end, self._tag_count))
 
+    @micropython.native
     def unicast_single(self, receiver, buf, end):
         """A message of a one-receiver type (REPLY, FETCH, ...) that stands in `buf`."""
         put_length(buf, end + self._tag_length)

@@ -5,7 +5,7 @@ the part of the protocol that owns a number changes it: the marks belong to chec
 `last_executed` to execution.py, the view to viewchange.py.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 
 _SEQNO_MAX = const(0xFFFFFFFF)
 
@@ -21,16 +21,20 @@ class Progress:
         self.last_executed = 0
         self.now = 0
 
+    @micropython.native
     def high_mark(self):
         """Last seqno of the window; a group that reaches 2**32 - 1 batches stops there."""
         high = self.low_mark + self._window
         return high if high <= _SEQNO_MAX else _SEQNO_MAX
 
+    @micropython.native
     def in_window(self, seqno):
         return self.low_mark < seqno <= self.low_mark + self._window
 
+    @micropython.native
     def primary(self):
         return self.view % self.replica_count
 
+    @micropython.native
     def is_primary(self):
         return self.active and self.view % self.replica_count == self.replica_id

@@ -8,6 +8,8 @@ everywhere). Of n = 3f + 1 replicas at most f are faulty:
 * weak quorum f + 1: at least one of them is correct.
 """
 
+from tinybft.compat import micropython
+
 
 def vote_count(mask):
     """Number of bits set. At most n turns."""
@@ -31,16 +33,20 @@ class Quorum:
             # Every mask of a small group has its count in a table of 2**n bytes.
             self._table = bytes([vote_count(m) for m in range(1 << config.REPLICA_COUNT)])
 
+    @micropython.native
     def count(self, mask):
         if self._table:
             return self._table[mask]
         return vote_count(mask)
 
+    @micropython.native
     def is_prepared(self, mask):
         return self.count(mask) >= self.prepare_count
 
+    @micropython.native
     def is_quorum(self, mask):
         return self.count(mask) >= self.quorum
 
+    @micropython.native
     def is_weak(self, mask):
         return self.count(mask) >= self.weak

@@ -18,6 +18,7 @@ from tinybft.agreement import Agreement
 from tinybft.batches import Batches
 from tinybft.checkpoint import Checkpoints
 from tinybft.clock import GroupClock
+from tinybft.compat import micropython
 from tinybft.execution import Execution
 from tinybft.faults import Faults
 from tinybft.post import Post
@@ -98,6 +99,7 @@ class Replica:
         self.core.clock.start(now)
         self.core.status.start(now)
 
+    @micropython.native
     def receive(self, buf, received, now):
         """Handle one message. Remote bytes never raise: what is wrong is counted."""
         self.progress.now = now
@@ -113,26 +115,32 @@ class Replica:
                     self.core.status.heard_at[sender] = now
         if fault:
             self._count(fault)
-        self._settle()
+        else:
+            self._settle()
 
+    @micropython.native
     def tick(self, now):
         self.progress.now = now
-        self.core.status.tick(now)
-        self._settle()
+        if self.core.status.tick(now):
+            self._settle()
 
+    @micropython.native
     def on_own_request(self, buf):
         fault = self.core.requests.on_request(buf, True)
         if fault:
             self._count(fault)
         self._settle()
 
+    @micropython.native
     def will_inline(self, length):
         """True if a REQUEST of this length goes out inside this replica's next pre-prepare."""
         return length <= self._inline_max and self.core.agreement.may_propose()
 
+    @micropython.native
     def remaining_ms(self, now):
         return self.core.status.remaining_ms(now)
 
+    @micropython.native
     def _settle(self):
         """Do everything that has become possible.
 

@@ -13,7 +13,7 @@ A kept request is authentic: its own tag was good. Layout: `memory.pending_field
 
 from tinybft import faults, wire
 from tinybft.clock import elapsed
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.memory import offsets, pending_fields, reply_fields
 from tinybft.octets import copy, equal, get_u16, put_u16
 
@@ -38,26 +38,33 @@ class Requests:
         self._digest = table["request_digest"]
         self._request = table["request"]
 
+    @micropython.native
     def phase(self, client):
         return self.buf[client * self._size]
 
+    @micropython.native
     def set_phase(self, client, phase):
         at = client * self._size
         self.waiting += (phase == WAITING) - (self.buf[at] == WAITING)
         self.buf[at] = phase
 
+    @micropython.native
     def request_at(self, client):
         return client * self._size + self._request
 
+    @micropython.native
     def request_id(self, client):
         return wire.seqno(self.buf, client * self._size + self._request)
 
+    @micropython.native
     def request_length(self, client):
         return wire.length(self.buf, client * self._size + self._request)
 
+    @micropython.native
     def digest_at(self, client):
         return client * self._size + self._digest
 
+    @micropython.native
     def on_request(self, buf, local=False):
         """Take a checked REQUEST. `local`: from this node's own client, no tag to verify."""
         core = self.core
@@ -90,6 +97,7 @@ class Requests:
             return 0 if used else fault
         return 0 if used else faults.NOT_NEEDED
 
+    @micropython.native
     def _keep(self, buf, client, local):
         """Requires: `auth.digest` is the digest of the request."""
         core = self.core
@@ -101,11 +109,13 @@ class Requests:
         core.agreement.on_authentic(client)
         return 0
 
+    @micropython.native
     def holds(self, client, digest, digest_at):
         """True if the pending request of `client` has this digest."""
         at = self.digest_at(client)
         return self.phase(client) != NONE and equal(self.buf, at, digest, digest_at, 32)
 
+    @micropython.native
     def on_executed(self, client, number):
         """Request `number` of `client` was executed: what waits with it or before it is done."""
         if self.phase(client) != NONE and self.request_id(client) <= number:
@@ -154,16 +164,20 @@ class Replies:
             at += wire.HEADER_LENGTH
             self.results.append(view[at : at + config.REPLY_LENGTH_MAX])
 
+    @micropython.native
     def result_length(self, client):
         return get_u16(self._buf, client * self._size)
 
+    @micropython.native
     def set_result_length(self, client, length):
         put_u16(self._buf, client * self._size, length)
 
+    @micropython.native
     def holds(self, client, number):
         """True if the result of this request is here (after a state transfer it is not)."""
         return wire.seqno(self.messages[client]) == number
 
+    @micropython.native
     def complete(self, client, number):
         """Write the header of the reply whose result was just put into `results[client]`."""
         core = self.core
@@ -185,6 +199,7 @@ class Replies:
         self.send(client, wire.seqno(buf), True)
         return 0
 
+    @micropython.native
     def send(self, client, number, whole):
         """Send the reply to `client`: the result, or its digest.
 
@@ -204,6 +219,7 @@ class Replies:
         else:
             self._send_from_table(client, number)
 
+    @micropython.native
     def _send_from_table(self, client, number):
         core = self.core
         execution = core.execution

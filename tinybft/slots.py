@@ -13,7 +13,7 @@ Layout: `memory.slot_fields`. Does not allocate.
 """
 
 from tinybft import wire
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.memory import body_length, offsets, slot_fields
 from tinybft.octets import copy, equal, fill, get_u16, get_u32, put_u16, put_u32
 
@@ -45,6 +45,7 @@ class Slots:
         self._bodies = table["bodies"]
         self.bodies_length_max = body_length(config)
 
+    @micropython.native
     def open(self, seqno):
         """The slot of `seqno`, emptied first if it served another one.
 
@@ -56,6 +57,7 @@ class Slots:
             put_u32(self.buf, base, seqno)
         return base
 
+    @micropython.native
     def find(self, seqno):
         """The slot if it still holds `seqno` (also below the stable checkpoint), else -1."""
         base = seqno % self._window * self._size
@@ -63,51 +65,66 @@ class Slots:
 
     # --- the batch ---
 
+    @micropython.native
     def seqno(self, base):
         return get_u32(self.buf, base)
 
+    @micropython.native
     def flags(self, base):
         return self.buf[base + self._flags]
 
+    @micropython.native
     def has(self, base, flag):
         return self.buf[base + self._flags] & flag
 
+    @micropython.native
     def set_flag(self, base, flag):
         self.buf[base + self._flags] |= flag
 
+    @micropython.native
     def clear_flag(self, base, flag):
         self.buf[base + self._flags] &= ~flag
 
+    @micropython.native
     def doubts(self, base):
         """Mask of the requests whose authenticity this replica could not check."""
         return get_u16(self.buf, base + self._flags + 2)
 
+    @micropython.native
     def set_doubts(self, base, mask):
         put_u16(self.buf, base + self._flags + 2, mask)
 
+    @micropython.native
     def held(self, base):
         """Mask of the requests whose body is here."""
         return get_u16(self.buf, base + self._held)
 
+    @micropython.native
     def set_held(self, base, mask):
         put_u16(self.buf, base + self._held, mask)
 
+    @micropython.native
     def digest_at(self, base):
         return base + self._digest
 
+    @micropython.native
     def batch_at(self, base):
         return base + self._batch
 
+    @micropython.native
     def request_count(self, base):
         return wire.batch_count(self.buf, base + self._batch)
 
+    @micropython.native
     def entry_at(self, base, index):
         return wire.entry_at(base + self._batch, index)
 
+    @micropython.native
     def missing(self, base):
         """Mask of the bodies named by the batch and not here."""
         return ((1 << self.request_count(base)) - 1) & ~self.held(base)
 
+    @micropython.native
     def body_at(self, base, index):
         """Offset in `buf` of the body of request `index`: bodies lie in the batch's order."""
         at = base + self._bodies
@@ -116,6 +133,7 @@ class Slots:
             at += wire.entry_length(self.buf, wire.entry_at(batch, i))
         return at
 
+    @micropython.native
     def put_body(self, base, index, message, message_at):
         """Store a body whose digest is that of the entry."""
         length = wire.entry_length(self.buf, self.entry_at(base, index))
@@ -130,20 +148,25 @@ class Slots:
 
     # --- votes ---
 
+    @micropython.native
     def prepares(self, base):
         return get_u32(self.buf, base + self._prepares)
 
+    @micropython.native
     def commits(self, base):
         return get_u32(self.buf, base + self._commits)
 
+    @micropython.native
     def add_prepare(self, base, replica):
         at = base + self._prepares
         put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
 
+    @micropython.native
     def add_commit(self, base, replica):
         at = base + self._commits
         put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
 
+    @micropython.native
     def has_voted(self, base, kind, replica):
         """True if a vote of this kind from `replica`, for whatever digest, is counted."""
         own = self._prepares if kind == wire.PREPARE else self._commits
@@ -154,6 +177,7 @@ class Slots:
             mask |= get_u32(self.buf, candidate + offset)
         return mask >> replica & 1
 
+    @micropython.native
     def add_candidate_vote(self, base, kind, replica, buf, at):
         """Count a vote for the digest buf[at:at + 32], which is not (yet) the slot's own.
 
@@ -171,6 +195,7 @@ class Slots:
             return True
         return False
 
+    @micropython.native
     def adopt_votes(self, base):
         """Count the votes that came for the slot's digest before it was known."""
         first = base + self._candidates
@@ -196,5 +221,6 @@ class Slots:
                 put_u32(self.buf, candidate + 36, commits)
                 return
 
+    @micropython.native
     def _is_free(self, candidate):
         return get_u32(self.buf, candidate + 32) == 0 and get_u32(self.buf, candidate + 36) == 0

@@ -19,7 +19,7 @@ Does not allocate.
 
 from tinybft import wire
 from tinybft.clock import elapsed
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.slots import ACCEPTED, COMMITTED, PRE_PREPARED, PREPARED, VOUCHED_ONLY
 
 _SLOT_STATE = const(15)  # the slot flags that STATUS tells: pre-prepared .. committed
@@ -54,12 +54,14 @@ class Status:
         for peer in range(len(self._answered_at)):
             self._answered_at[peer] = now - self._repair_ms
 
+    @micropython.native
     def on_work(self):
         """Something is open. The clock of an idle replica starts now."""
         if not self._waiting:
             self._waiting = True
             self._restart()
 
+    @micropython.native
     def on_progress(self):
         """Executed, stable, or a piece of state fetched: ask later."""
         passed = elapsed(self.core.progress.now, self._since)
@@ -68,6 +70,7 @@ class Status:
         self._waiting = self.has_open_work()
         self._restart()
 
+    @micropython.native
     def _restart(self):
         self._since = self.core.progress.now
         self._round = 0
@@ -75,10 +78,12 @@ class Status:
         if self._waiting:
             self._delay = self._base_delay()
 
+    @micropython.native
     def _base_delay(self):
         base = self._repair_ms + self._smoothed // _SMOOTHING
         return min(base + self.core.random.below(1 + base // 2), self._idle_ms)
 
+    @micropython.native
     def has_open_work(self):
         progress = self.core.progress
         executed = progress.last_executed
@@ -90,13 +95,16 @@ class Status:
             return True
         return self.core.checkpoints.find_target() >= 0
 
+    @micropython.native
     def remaining_ms(self, now):
         """Milliseconds until the next STATUS is due."""
         return max(0, self._delay - elapsed(now, self._since))
 
+    @micropython.native
     def tick(self, now):
+        """Ask if it is time to. True if it was."""
         if elapsed(now, self._since) < self._delay:
-            return
+            return False
         core = self.core
         core.clock.advance(now)
         self._waiting = self.has_open_work()
@@ -104,7 +112,7 @@ class Status:
         self._since = now
         if not self._waiting:
             self._delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
-            return
+            return True
         if core.requests.waiting and not core.progress.is_primary():
             core.requests.relay(self._round)
         self._round = min(self._round + 1, _ROUND_MAX)
@@ -115,6 +123,7 @@ class Status:
             core.transfer.ask_again()
         else:
             self._consider_transfer()
+        return True
 
     def _consider_transfer(self):
         """Behind the window, or repair did not help: fetch the state instead."""

@@ -5,7 +5,7 @@ sender, then the body of the type. What passes can be read with the accessors of
 any further check of bounds. Does not allocate.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import get_u16, get_u32
 from tinybft.wire import (
     BATCH_HEADER_LENGTH,
@@ -65,6 +65,8 @@ class Wire:
         self._replica_count = n
         self._client_count = config.CLIENT_COUNT
         self._tag_length = config.TAG_LENGTH
+        self._replica_tags_length = (n - 1) * config.TAG_LENGTH
+        self._client_tags_length = n * config.TAG_LENGTH
         self._block_length = config.BLOCK_LENGTH
         self._length_max = config.MESSAGE_LENGTH_MAX
         self._result_length_max = config.REPLY_LENGTH_MAX
@@ -76,14 +78,6 @@ class Wire:
         self.status_tail_length = (config.CHECKPOINT_COUNT - 1 + 1) * self.mask_length
         self._view_change_body_max = view_change_body_max(config)
 
-    def tag_count(self, kind, sender_id):
-        """Tags behind a message of this type and sender."""
-        if kind == REPLY or kind >= FETCH:
-            return 1
-        if sender_id < self._replica_count:
-            return self._replica_count - 1
-        return self._replica_count
-
     def tag_index(self, kind, sender_id, receiver_id):
         """Place of `receiver_id`'s tag: the sender's own entry is left out."""
         if kind == REPLY or kind >= FETCH:
@@ -92,11 +86,19 @@ class Wire:
             return receiver_id
         return receiver_id - (sender_id < self._replica_count)
 
+    @micropython.native
     def body_end(self, buf, at=0):
         """Where the body of the checked message at buf[at] ends and the tags begin."""
-        tags = self.tag_count(buf[at + 1], get_u16(buf, at + 2))
-        return get_u16(buf, at + 6) - tags * self._tag_length
+        kind = buf[at + 1]
+        if kind == REPLY or kind >= FETCH:
+            tags = self._tag_length
+        elif get_u16(buf, at + 2) < self._replica_count:
+            tags = self._replica_tags_length
+        else:
+            tags = self._client_tags_length
+        return get_u16(buf, at + 6) - tags
 
+    @micropython.native
     def check(self, buf, received):
         """0 if buf[:received] is a well-formed message of this group, else a BAD_ code."""
         if received < HEADER_LENGTH or received > self._length_max:
@@ -118,6 +120,7 @@ class Wire:
         body = self.body_end(buf) - HEADER_LENGTH
         return self._check_body(kind, buf, body)
 
+    @micropython.native
     def _check_body(self, kind, buf, body):
         if kind == PREPARE or kind == COMMIT or kind == CHECKPOINT:
             return 0 if body == DIGEST_LENGTH else BAD_LENGTH
@@ -135,6 +138,7 @@ class Wire:
             return self._check_transfer(kind, buf, body)
         return self._check_view_change(kind, buf, body)
 
+    @micropython.native
     def _check_reply(self, buf, body):
         if body < 0 or body > self._result_length_max:
             return BAD_LENGTH
@@ -142,6 +146,7 @@ class Wire:
             return BAD_LENGTH
         return 0
 
+    @micropython.native
     def _check_pre_prepare(self, buf, body):
         if body < BATCH_HEADER_LENGTH:
             return BAD_LENGTH
@@ -158,6 +163,7 @@ class Wire:
                 return BAD_FIELD
         return 0 if at == end else BAD_LENGTH
 
+    @micropython.native
     def next_request(self, buf, at, end):
         """Offset behind the request at buf[at] of a PRE-PREPARE that ends at `end`; 0 = bad."""
         if at + 1 + HEADER_LENGTH > end:
@@ -171,6 +177,7 @@ class Wire:
             return 0
         return at + 1 + length(buf, at + 1)
 
+    @micropython.native
     def _is_request(self, buf, at, end):
         if buf[at] >> 4 != VERSION or buf[at + 1] != REQUEST:
             return False

@@ -41,7 +41,7 @@ Rule of the file: after `structure.Wire.check` returned 0 no accessor can fail. 
 allocates.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import get_u16, get_u32, put_u16, put_u32
 
 VERSION = const(1)
@@ -99,30 +99,37 @@ META_DATA_HEADER_LENGTH = const(8)
 DATA_HEADER_LENGTH = const(8)
 
 
+@micropython.native
 def flags(buf):
     return buf[0] & 15
 
 
+@micropython.native
 def message_type(buf):
     return buf[1]
 
 
+@micropython.native
 def sender(buf):
     return get_u16(buf, 2)
 
 
+@micropython.native
 def length(buf, at=0):
     return get_u16(buf, at + 6)
 
 
+@micropython.native
 def view(buf):
     return get_u32(buf, 8)
 
 
+@micropython.native
 def seqno(buf, at=0):
     return get_u32(buf, at + 12)
 
 
+@micropython.native
 def put_header(buf, kind, flag_bits, sender_id, group_id, view_number, number):
     """Write all of the header but the length, which `put_length` adds when it is known."""
     buf[0] = VERSION << 4 | flag_bits
@@ -153,6 +160,7 @@ def batch_time_ms(buf, at):
     return get_u16(buf, at + 4)
 
 
+@micropython.native
 def batch_count(buf, at):
     return buf[at + 6]
 
@@ -164,19 +172,23 @@ def put_batch_header(buf, at, time_s, time_ms, count):
     buf[at + 7] = 0
 
 
+@micropython.native
 def entry_at(at, index):
     """Offset of entry `index` of the canonical batch at `at`."""
     return at + BATCH_HEADER_LENGTH + index * ENTRY_LENGTH
 
 
+@micropython.native
 def entry_client(buf, at):
     return get_u16(buf, at)
 
 
+@micropython.native
 def entry_length(buf, at):
     return get_u16(buf, at + 2)
 
 
+@micropython.native
 def entry_request_id(buf, at):
     return get_u32(buf, at + 4)
 
@@ -184,6 +196,7 @@ def entry_request_id(buf, at):
 ENTRY_DIGEST = const(8)  # offset of the digest inside an entry
 
 
+@micropython.native
 def put_entry(buf, at, client_id, message_length, request_id):
     """Write all of an entry but its digest, which belongs at `at + ENTRY_DIGEST`."""
     put_u16(buf, at, client_id)
