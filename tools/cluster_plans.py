@@ -79,8 +79,15 @@ def fitting_sizes(config, sizes):
     """
     if sizes is None:
         chosen = tuple(size for size in DEFAULT_SIZES if size <= _size_max(config))
-        while len(chosen) > 1 and _cells(config, chosen) > _cells_free(config):
+        while chosen and _cells(config, chosen) > _cells_free(config):
             chosen = chosen[:-1]
+        if not chosen:
+            raise Refusal(
+                f"[state] state_length = {config.STATE_LENGTH}: too small for the key-value store"
+                f" with records of {config.CLIENT_COUNT} clients, which takes"
+                f" {_cells(config, DEFAULT_SIZES[:1])} cells of {CELL_LENGTH} bytes; choose another"
+                " configuration for `tinybft cluster`"
+            )
         return chosen
     for size in sizes:
         if not 4 <= size <= _size_max(config):

@@ -2,7 +2,8 @@
 
 import time
 from array import array
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 
 from tools.cluster_latency import BUCKET_COUNT, Histogram
 
@@ -16,7 +17,12 @@ class View:
     condition: str  # starting, running, killed, finished, ended
     report: dict | None
     rate: float  # acknowledged operations per second, of late
-    latency: Histogram
+    folder: object = field(repr=False)
+
+    @cached_property
+    def latency(self):
+        """All its latencies; read only when it is looked at, which costs the host time."""
+        return merged(load_latencies(self.folder, self.node_id))
 
     @property
     def status(self):
@@ -63,7 +69,7 @@ class Reports:
             _condition(node, report),
             report,
             0.0,
-            merged(load_latencies(self._folder, node_id)),
+            self._folder,
         )
         view.rate = self._rate(node_id, view.acknowledged) if node.alive() else 0.0
         return view

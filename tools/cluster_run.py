@@ -11,7 +11,7 @@ from tools.cluster_plans import client_ids, plan, shares, victim
 from tools.cluster_reports import Reports
 from tools.refusal import Refusal
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.2
 START_SECONDS = 30.0
 REST_SECONDS = 20.0
 STALL_SECONDS = 30.0  # no operation acknowledged for so long: the group has stopped
@@ -46,12 +46,18 @@ class Course:
         deadline = time.monotonic() + START_SECONDS * self._patience
         while any(view.report is None for view in self._look()):
             for node in self.processes.unexpectedly_ended():
-                raise Refusal(node.last_words())
+                raise Refusal(self._refusal(node.last_words()))
             if time.monotonic() > deadline:
                 raise Refusal(
                     f"the nodes did not start within {START_SECONDS:.0f} s;"
                     f" see {self.folder.path}/node-*.log"
                 )
+
+    def _refusal(self, words):
+        """A node's last words, with the remedy that only this command knows."""
+        if str(self.folder.keys) in words:
+            words += f". Or remove {self.folder.keys}: the next run makes new keys"
+        return words
 
     def work(self):
         """Let the clients go, kill the victim half-way, wait until all are done."""

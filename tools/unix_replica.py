@@ -194,3 +194,6 @@ if __name__ == "__main__":
     except (HalError, KeyFileError, StoreError) as error:
         print("error: " + str(error))
         sys.exit(2)
+    except MemoryError as error:
+        print("error: the heap is too small (" + str(error) + "); choose a larger --heap")
+        sys.exit(2)
