@@ -40,8 +40,13 @@ class Options:
 
 def client_ids(config, options):
     """The nodes that run the workload; raises Refusal."""
+    if config.CLIENT_COUNT == config.REPLICA_COUNT:
+        raise Refusal(
+            f"client_count = {config.CLIENT_COUNT}: an external client reads everything back;"
+            f" set it to {config.REPLICA_COUNT + 1} or more"
+        )
     if options.clients is None:
-        return tuple(range(min(config.REPLICA_COUNT + 1, config.CLIENT_COUNT)))
+        return tuple(range(config.REPLICA_COUNT + 1))
     for client_id in options.clients:
         if not 0 <= client_id < config.CLIENT_COUNT:
             raise Refusal(
@@ -83,10 +88,9 @@ def fitting_sizes(config, sizes):
             chosen = chosen[:-1]
         if not chosen:
             raise Refusal(
-                f"[state] state_length = {config.STATE_LENGTH}: too small for the key-value store"
-                f" with records of {config.CLIENT_COUNT} clients, which takes"
-                f" {_cells(config, DEFAULT_SIZES[:1])} cells of {CELL_LENGTH} bytes; choose another"
-                " configuration for `tinybft cluster`"
+                f"state_length = {config.STATE_LENGTH}, request_length_max ="
+                f" {config.REQUEST_LENGTH_MAX}: too small for key-value records of"
+                f" {config.CLIENT_COUNT} clients; choose a larger configuration"
             )
         return chosen
     for size in sizes:
