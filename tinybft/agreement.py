@@ -36,6 +36,7 @@ class Agreement:
         self._quorum = core.quorum
         self._fault_count = config.FAULT_COUNT
         self._digest = None
+        self._authentic = False
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
 
@@ -193,13 +194,18 @@ class Agreement:
     # --- bodies ---
 
     @micropython.native
-    def misses_body_of(self, client, number):
-        """True if a batch of the window names request `number` of `client` and lacks it."""
+    def wants_body_of(self, client, number):
+        """True if a batch of the window names request `number` of `client`, and lacks it or
+        could not check its tag."""
         return self._fill(client, number, None)
 
-    def on_body(self, buf, client, number, digest):
-        """Give the REQUEST in `buf` to the slots that miss it. True if one did."""
+    def on_body(self, buf, client, number, digest, authentic):  # noqa: PLR0913
+        """Give the REQUEST in `buf` to the slots that want it. True if it was of use.
+
+        `authentic`: its tag was good here.
+        """
         self._digest = digest
+        self._authentic = authentic
         return self._fill(client, number, buf)
 
     @micropython.native
@@ -211,28 +217,38 @@ class Agreement:
             base = slots.find(seqno)
             if base < 0 or not slots.has(base, PRE_PREPARED):
                 continue
-            missing = slots.missing(base)
-            if missing and self._fill_slot(base, missing, client, number, message):
+            wanted = slots.missing(base)
+            if not slots.has(base, ACCEPTED):
+                wanted |= slots.doubts(base)
+            if wanted and self._fill_slot(base, wanted, client, number, message):
                 found = True
         return found
 
-    def _fill_slot(self, base, missing, client, number, message):
-        slots = self.slots
+    def _fill_slot(self, base, wanted, client, number, message):
         found = False
         index = 0
-        while missing:
-            entry = slots.entry_at(base, index)
-            if missing & 1 and self.core.batches.names(entry, client, number):
+        while wanted:
+            entry = self.slots.entry_at(base, index)
+            if wanted & 1 and self.core.batches.names(entry, client, number):
                 if message is None:
                     return True
                 if self.core.batches.is_body(entry, message, self._digest):
-                    slots.put_body(base, index, message, 0)
-                    found = True
-            missing >>= 1
+                    found = self._fill_entry(base, index, message) or found
+            wanted >>= 1
             index += 1
         if found:
             self._advance(base)
         return found
+
+    @micropython.native
+    def _fill_entry(self, base, index, message):
+        slots = self.slots
+        missing = slots.missing(base) >> index & 1
+        if missing:
+            slots.put_body(base, index, message, 0)
+        if self._authentic:
+            self.core.batches.trust(base, index)
+        return missing or self._authentic
 
     @micropython.native
     def on_authentic(self, client):

@@ -161,7 +161,7 @@ class Batches:
         client = wire.request_sender(buf, start)
         known = core.requests.holds(client, core.auth.digest, 0)
         if known or core.auth.check_digested(buf, wire.REQUEST, client, start):
-            self._trust(base, index)
+            self.trust(base, index)
 
     @micropython.native
     def look_up(self, base):
@@ -173,14 +173,25 @@ class Batches:
                 entry = slots.entry_at(base, i)
                 client = wire.entry_client(slots.buf, entry)
                 if pending.holds(client, slots.buf, entry + wire.ENTRY_DIGEST) and (
-                    pending.request_length(client) == wire.entry_length(slots.buf, entry)
+                    self._describes_pending(entry, client)
                 ):
                     if not slots.held(base) >> i & 1:
                         slots.put_body(base, i, pending.buf, pending.request_at(client))
-                    self._trust(base, i)
+                    self.trust(base, i)
 
     @micropython.native
-    def _trust(self, base, index):
+    def _describes_pending(self, entry, client):
+        """True if length and id in the entry are the pending request's own: the digest proves
+        the request, not what a faulty primary wrote beside it."""
+        buf = self.slots.buf
+        pending = self.core.requests
+        return pending.request_id(client) == wire.entry_request_id(buf, entry) and (
+            pending.request_length(client) == wire.entry_length(buf, entry)
+        )
+
+    @micropython.native
+    def trust(self, base, index):
+        """The request is authentic: its tag was good here."""
         self.slots.set_doubts(base, self.slots.doubts(base) & ~(1 << index))
 
     @micropython.native

@@ -112,6 +112,12 @@ class Execution:
             return  # the null request of a view change: advances the seqno, nothing else
         time_s = wire.batch_time_s(slots.buf, batch)
         time_ms = wire.batch_time_ms(slots.buf, batch)
+        agreed_s = get_u32(self._raw, self._record)
+        agreed_ms = get_u16(self._raw, self._record + 4)
+        if time_s < agreed_s or (time_s == agreed_s and time_ms < agreed_ms):
+            # Backups took it before the batch in front of it was executed: a faulty primary.
+            time_s = agreed_s
+            time_ms = agreed_ms
         self.core.clock.agree(time_s, time_ms)
         context = self._context
         context.seqno = slots.seqno(base)

@@ -74,40 +74,35 @@ class Requests:
         if client == core.progress.replica_id and not local:
             # The own request, relayed by a peer: of use only where a batch lacks its body.
             core.auth.digest_message(buf, 0, core.wire.body_end(buf))
-            used = core.agreement.on_body(buf, client, number, core.auth.digest)
+            used = core.agreement.on_body(buf, client, number, core.auth.digest, False)
             return 0 if used else faults.NOT_NEEDED
         if number < executed:
             return faults.OLD_REQUEST
         if number == executed:
             return core.replies.on_repeated(buf, client, local)
-        if core.agreement.misses_body_of(client, number):
-            return self._fill_slots(buf, client, number, local)
-        if self.phase(client) != NONE and self.request_id(client) >= number:
+        wanted = core.agreement.wants_body_of(client, number)
+        newer = self.phase(client) == NONE or self.request_id(client) < number
+        if not (wanted or newer):
             return faults.NOT_NEEDED
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
-        return self._keep(buf, client, local)
+        authentic = local or core.auth.check_digested(buf, wire.REQUEST, client)
+        # A body that a slot waits for is believed by its digest, and trusted by its tag: by
+        # this one, not only as the pending request, of which a faulty client may send several.
+        used = wanted and core.agreement.on_body(buf, client, number, core.auth.digest, authentic)
+        if newer and authentic:
+            self._keep(buf, client)
+            return 0
+        if used:
+            return 0
+        return faults.NOT_NEEDED if authentic else faults.MAC
 
-    def _fill_slots(self, buf, client, number, local):
-        """A body that some slot waits for: believed by digest, kept if authentic as well."""
+    def _keep(self, buf, client):
+        """Requires: `buf` is authentic, and `auth.digest` is its digest."""
         core = self.core
-        core.auth.digest_message(buf, 0, core.wire.body_end(buf))
-        used = core.agreement.on_body(buf, client, number, core.auth.digest)
-        if self.phase(client) == NONE or self.request_id(client) < number:
-            fault = self._keep(buf, client, local)
-            return 0 if used else fault
-        return 0 if used else faults.NOT_NEEDED
-
-    @micropython.native
-    def _keep(self, buf, client, local):
-        """Requires: `auth.digest` is the digest of the request."""
-        core = self.core
-        if not local and not core.auth.check_digested(buf, wire.REQUEST, client):
-            return faults.MAC
         copy(self.buf, self.request_at(client), buf, 0, wire.length(buf))
         copy(self.buf, self.digest_at(client), core.auth.digest, 0, 32)
         self.set_phase(client, WAITING)
         core.agreement.on_authentic(client)
-        return 0
 
     @micropython.native
     def holds(self, client, digest, digest_at):

@@ -56,10 +56,19 @@ class Status:
 
     @micropython.native
     def on_work(self):
-        """Something is open. The clock of an idle replica starts now."""
+        """Something is open, or came nearer to its end. The clock of an idle replica starts
+        now; one that had lost patience finds that somebody talks, and asks at full pace."""
         if not self._waiting:
             self._waiting = True
             self._restart()
+        elif self._round > _PATIENCE:
+            self._round = _PATIENCE
+            self._delay = self._base_delay()
+
+    def _on_news(self, seqno):
+        """A peer's STATUS knows of a batch that this replica never heard of: ask at once."""
+        self.core.agreement.note(seqno)
+        self._delay = min(self._delay, self.core.random.below(1 + self._repair_ms))
 
     @micropython.native
     def on_progress(self):
@@ -180,25 +189,24 @@ class Status:
     # --- what to answer ---
 
     def may_answer(self, peer):
-        """True at most once per `repair_ms` and peer."""
-        now = self.core.progress.now
-        if elapsed(now, self._answered_at[peer]) < self._repair_ms:
-            return False
-        self._answered_at[peer] = now
-        return True
+        """True unless `peer` was answered within the last `repair_ms`."""
+        return elapsed(self.core.progress.now, self._answered_at[peer]) >= self._repair_ms
 
     def on_status(self, buf):
         core = self.core
         progress = core.progress
         sender = wire.sender(buf)
         self.heard_at[sender] = progress.now
+        # Only now that the tag was good: or a forger could use up the sender's turn.
+        self._answered_at[sender] = progress.now
         their_low = wire.seqno(buf)
         their_executed = wire.status_last_executed(buf)
-        if their_executed > progress.last_executed and their_low <= progress.high_mark():
-            core.agreement.note(min(their_executed, progress.high_mark()))
+        count = wire.status_slot_count(buf)
+        known = min(max(their_executed, their_low + count), progress.high_mark())
+        if known > core.agreement.last_seen and known > progress.last_executed:
+            self._on_news(known)
         elif their_low > progress.low_mark:
             self.on_work()
-        count = wire.status_slot_count(buf)
         tail = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH + count * self._slot_length
         self._answer_checkpoints(buf, tail, sender, their_low)
         if wire.view(buf) == progress.view and progress.active:

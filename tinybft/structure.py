@@ -65,8 +65,8 @@ class Wire:
         self._replica_count = n
         self._client_count = config.CLIENT_COUNT
         self._tag_length = config.TAG_LENGTH
-        self._replica_tags_length = (n - 1) * config.TAG_LENGTH
-        self._client_tags_length = n * config.TAG_LENGTH
+        self._replica_tags_length = self.tag_count(REQUEST, 0) * config.TAG_LENGTH
+        self._client_tags_length = self.tag_count(REQUEST, n) * config.TAG_LENGTH
         self._block_length = config.BLOCK_LENGTH
         self._length_max = config.MESSAGE_LENGTH_MAX
         self._result_length_max = config.REPLY_LENGTH_MAX
@@ -77,6 +77,14 @@ class Wire:
         self.status_slot_length = 3 + 2 * self.mask_length
         self.status_tail_length = (config.CHECKPOINT_COUNT - 1 + 1) * self.mask_length
         self._view_change_body_max = view_change_body_max(config)
+
+    def tag_count(self, kind, sender_id):
+        """Tags behind a message of this type and sender."""
+        if kind == REPLY or kind >= FETCH:
+            return 1
+        if sender_id < self._replica_count:
+            return self._replica_count - 1
+        return self._replica_count
 
     def tag_index(self, kind, sender_id, receiver_id):
         """Place of `receiver_id`'s tag: the sender's own entry is left out."""

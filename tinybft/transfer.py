@@ -42,6 +42,7 @@ class Transfer:
         self._level = 0
         self._source = core.progress.replica_id
         self._awaited = 0  # blocks of the last FETCH that have not come
+        self._repair_ms = core.config.REPAIR_MS
         self._served_at = [0] * core.config.REPLICA_COUNT
         self._served = [0] * core.config.REPLICA_COUNT
         self._tree = core.state.tree
@@ -239,6 +240,7 @@ class Transfer:
             return faults.RATE_LIMITED
         if not core.auth.check(buf, wire.FETCH, sender):
             return faults.MAC
+        self._count_served(sender)
         if not core.state.holds(seqno):
             core.checkpoints.send(core.checkpoints.last_taken, sender, wire.FLAG_GONE)
             return 0
@@ -256,12 +258,17 @@ class Transfer:
 
     def _may_serve(self, peer):
         """True at most `_FETCHES_PER_INTERVAL` times per `repair_ms` and peer."""
-        now = self.core.progress.now
-        if elapsed(now, self._served_at[peer]) >= self.core.config.REPAIR_MS:
-            self._served_at[peer] = now
+        return self._is_interval_over(peer) or self._served[peer] < _FETCHES_PER_INTERVAL
+
+    def _is_interval_over(self, peer):
+        return elapsed(self.core.progress.now, self._served_at[peer]) >= self._repair_ms
+
+    def _count_served(self, peer):
+        """Requires: the tag was good, or a forger could use up the peer's turns."""
+        if self._is_interval_over(peer):
+            self._served_at[peer] = self.core.progress.now
             self._served[peer] = 0
         self._served[peer] += 1
-        return self._served[peer] <= _FETCHES_PER_INTERVAL
 
     def _send_meta_data(self, receiver, seqno, level, index):
         core = self.core
