@@ -53,7 +53,10 @@ class Agreement:
         if progress.is_primary():
             return faults.SENDER
         known = self.slots.find(number)
-        if known >= 0 and self._has_from_primary(known):
+        if known >= 0 and (
+            self._has_from_primary(known)
+            or (sender != progress.primary() and self._is_vouched(known))
+        ):
             return faults.NOT_NEEDED
         if not self.core.auth.check(buf, wire.PRE_PREPARE, sender):
             return faults.MAC
@@ -99,6 +102,14 @@ class Agreement:
     @micropython.native
     def _has_from_primary(self, base):
         return self.slots.has(base, PRE_PREPARED) and not self.slots.has(base, VOUCHED_ONLY)
+
+    @micropython.native
+    def _is_vouched(self, base):
+        """A batch that f + 1 votes name: a correct replica has it from the primary."""
+        slots = self.slots
+        return slots.has(base, PRE_PREPARED) and self._quorum.is_weak(
+            slots.prepares(base) | slots.commits(base)
+        )
 
     @micropython.native
     def _needs_vote(self, base, kind, sender):
@@ -161,8 +172,7 @@ class Agreement:
         if not slots.has(base, PRE_PREPARED) or slots.missing(base):
             return False
         if slots.has(base, VOUCHED_ONLY):
-            # f + 1 replicas vote for it: a correct one has it from the primary.
-            return self._quorum.is_weak(slots.prepares(base) | slots.commits(base))
+            return self._is_vouched(base)
         if slots.doubts(base) or slots.has(base, TIME_IN_DOUBT):
             return self._quorum.count(slots.prepares(base)) >= self._fault_count
         return True

@@ -1,7 +1,8 @@
 """Elapsed ticks, and the agreed time that makes a clock deterministic for services.
 
 Ticks are milliseconds modulo 2**30 (12.4 days). The agreed time is seconds and milliseconds
-since the group's first batch: the primary stamps its estimate on a batch, backups accept it
+since the group's first batch (until that is executed every estimate stands at zero, whenever
+its node was switched on): the primary stamps its estimate on a batch, backups accept it
 when it is plausible, and the agreed time of an executed batch pulls every estimate that is
 behind it forward. So replicas need no synchronised clocks, only clocks that advance.
 
@@ -36,6 +37,7 @@ class GroupClock:
         self.time_s = 0
         self.time_ms = 0
         self._at = 0
+        self._runs = False  # from the first agreed time on
         self._agreed_s = 0
         self._agreed_ms = 0
         # 16 x milliseconds that primaries are ahead; below zero: what an own clock may have
@@ -50,6 +52,8 @@ class GroupClock:
         """Bring the estimate to `now`; called at least once in 12 days (the tick is)."""
         passed = elapsed(now, self._at)
         self._at = now
+        if not self._runs:
+            return
         ms = self.time_ms + passed
         self.time_s += ms // 1000
         self.time_ms = ms % 1000
@@ -70,10 +74,12 @@ class GroupClock:
         self._agreed_ms = time_ms
         ahead = self._ahead_ms(time_s, time_ms)
         if ahead > 0:
-            lead = max(0, self._lead + ahead * _DRIFT_DIVISOR)
-            self._lead = min(lead, self._skew_ms * _DRIFT_DIVISOR)
+            if self._runs:  # else there is no own clock yet that it could be ahead of
+                lead = max(0, self._lead + ahead * _DRIFT_DIVISOR)
+                self._lead = min(lead, self._skew_ms * _DRIFT_DIVISOR)
             self.time_s = time_s
             self.time_ms = time_ms
+        self._runs = True
 
     @micropython.native
     def _ahead_ms(self, time_s, time_ms):

@@ -90,9 +90,9 @@ class Execution:
         core = self.core
         progress = core.progress
         ran = False
-        if core.transfer.running:
-            return False  # the state is a mixture until the transfer ends
-        while progress.in_window(progress.last_executed + 1):
+        # During a transfer the state is a mixture. One may begin in the midst of this loop: the
+        # checkpoint that is taken may turn out to contradict a quorum.
+        while not core.transfer.running and progress.in_window(progress.last_executed + 1):
             base = core.slots.find(progress.last_executed + 1)
             if base < 0 or not core.slots.has(base, COMMITTED):
                 break
@@ -112,12 +112,10 @@ class Execution:
             return  # the null request of a view change: advances the seqno, nothing else
         time_s = wire.batch_time_s(slots.buf, batch)
         time_ms = wire.batch_time_ms(slots.buf, batch)
-        agreed_s = get_u32(self._raw, self._record)
-        agreed_ms = get_u16(self._raw, self._record + 4)
-        if time_s < agreed_s or (time_s == agreed_s and time_ms < agreed_ms):
-            # Backups took it before the batch in front of it was executed: a faulty primary.
-            time_s = agreed_s
-            time_ms = agreed_ms
+        if self._is_before_record(time_s, time_ms):
+            # Backups compared it with the time agreed then, not with batches in between.
+            time_s = get_u32(self._raw, self._record)
+            time_ms = get_u16(self._raw, self._record + 4)
         self.core.clock.agree(time_s, time_ms)
         context = self._context
         context.seqno = slots.seqno(base)
@@ -132,6 +130,13 @@ class Execution:
                 self._execute(client, number, slots.buf, slots.body_at(base, i))
                 executed += 1
         self._write_record(time_s, time_ms, executed)
+
+    @micropython.native
+    def _is_before_record(self, time_s, time_ms):
+        record_s = get_u32(self._raw, self._record)
+        if time_s != record_s:
+            return time_s < record_s
+        return time_ms < get_u16(self._raw, self._record + 4)
 
     @micropython.native
     def _execute(self, client, number, buf, body):

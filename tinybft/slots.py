@@ -181,10 +181,13 @@ class Slots:
     def add_candidate_vote(self, base, kind, replica, buf, at):
         """Count a vote for the digest buf[at:at + 32], which is not (yet) the slot's own.
 
-        False if all f + 1 places are taken by other digests.
+        False if all f + 1 places are taken by other digests, or if the other vote of `replica`
+        is for another digest: no correct one does that, and a faulty one must not fill two.
         """
         offset = 32 if kind == wire.PREPARE else 36
         first = base + self._candidates
+        if self._is_for_another(base, kind, replica, buf, at):
+            return False
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
             if self._is_free(candidate):
                 copy(self.buf, candidate, buf, at, 32)
@@ -193,6 +196,16 @@ class Slots:
             mask = get_u32(self.buf, candidate + offset) | 1 << replica
             put_u32(self.buf, candidate + offset, mask)
             return True
+        return False
+
+    @micropython.native
+    def _is_for_another(self, base, kind, replica, buf, at):
+        """True if the vote of the other kind of `replica` is a candidate's with another digest."""
+        offset = 36 if kind == wire.PREPARE else 32
+        first = base + self._candidates
+        for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
+            if get_u32(self.buf, candidate + offset) >> replica & 1:
+                return not equal(self.buf, candidate, buf, at, 32)
         return False
 
     @micropython.native

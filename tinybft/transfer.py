@@ -191,8 +191,7 @@ class Transfer:
         believed = self._entry(self._node(level, index)) + _ENTRY_DIGEST
         start = wire.HEADER_LENGTH + wire.META_DATA_HEADER_LENGTH
         if not tree.children_match(level, index, buf, start, self._target, believed):
-            self._next_source()
-            return faults.TRANSFER
+            return self._disbelieve(wire.sender(buf))
         first = self._entry(self._node(level - 1, index * tree.fan_out))
         copy(self._target, first, buf, start, wire.meta_data_count(buf) * _ENTRY_LENGTH)
         self.core.status.on_progress()
@@ -210,14 +209,20 @@ class Transfer:
         start = wire.HEADER_LENGTH + wire.DATA_HEADER_LENGTH
         modified = wire.data_modified(buf)
         if not self.core.state.install_block(index, modified, buf, start, self._target, believed):
-            self._next_source()
-            return faults.TRANSFER
+            return self._disbelieve(wire.sender(buf))
         self.fetched += 1
         self.core.status.on_progress()
         self._awaited -= 1
         if self._awaited <= 0:
             self._proceed()
         return 0
+
+    def _disbelieve(self, sender):
+        """A bad answer ends its sender's turn; whoever was not asked has none to end, or it
+        could turn the question away from every correct replica."""
+        if sender == self._source:
+            self._next_source()
+        return faults.TRANSFER
 
     def _finish(self):
         core = self.core
