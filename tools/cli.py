@@ -18,6 +18,7 @@ COMMANDS = {
     "cluster": "tools.cluster_commands:cluster",
     "status": "tools.cluster_commands:status",
     "kv": "tools.cluster_commands:kv",
+    "bench": "tools.cluster_bench:bench",
 }
 
 
