@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNNER = ROOT / "tests" / "device" / "runner.py"
 HEAP = "4M"
 _HOST_ONLY = {"pytest", "hypothesis"}
 
@@ -38,11 +37,11 @@ def portable_modules():
     ]
 
 
-def run_on_micropython(module, python_path=ROOT):
+def run_on_micropython(*arguments, python_path=ROOT, script="runner.py", heap=HEAP):
     micropython = Path(sys.executable).with_name("micropython")
     assert micropython.exists(), f"no {micropython}; install the pinned packages: make venv"
     return subprocess.run(
-        [micropython, "-X", f"heapsize={HEAP}", RUNNER, module],
+        [micropython, "-X", f"heapsize={heap}", ROOT / "tests" / "device" / script, *arguments],
         env=os.environ | {"MICROPYPATH": f"{python_path}:{ROOT}:.frozen"},
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -60,7 +59,7 @@ def test_passes_on_micropython(module):
 def test_runner_reports_a_failure(tmp_path):
     source = "def test_a():\n    pass\ndef test_b():\n    assert 0, 'x'\n"
     (tmp_path / "broken.py").write_text(source)
-    result = run_on_micropython("broken", tmp_path)
+    result = run_on_micropython("broken", python_path=tmp_path)
     assert result.returncode == 1
     assert "ok test_a" in result.stdout
     assert "FAILED test_b" in result.stdout
@@ -69,4 +68,4 @@ def test_runner_reports_a_failure(tmp_path):
 
 def test_runner_refuses_a_module_without_tests(tmp_path):
     (tmp_path / "empty.py").write_text("")
-    assert run_on_micropython("empty", tmp_path).returncode == 1
+    assert run_on_micropython("empty", python_path=tmp_path).returncode == 1

@@ -1,0 +1,190 @@
+"""Measures what the message path allocates: `micropython tests/device/allocation.py`.
+
+A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
+`tick`, `submit`) is measured in two runs of the same story: once
+counted, once with the heap locked.
+
+Hashing is the one thing that may allocate: its own share is subtracted, and it runs unlocked
+(see measure.py). What a node sends goes into buffers made before.
+
+Prints per entry point and message type how many calls were measured, and the bytes; exits with
+1 if one allocated.
+"""
+
+import gc
+import sys
+
+from tests.device.air import Air, Hal
+from tests.device.measure import Measure
+from tests.tinybft.puppet import Puppet, batch_of
+from tests.tinybft.scenes import small_config
+from tinybft import wire
+from tinybft.apps.kv import KeyValueStore
+from tinybft.node import Node
+from tinybft.octets import copy
+
+
+class Story:
+    """Drives the group; every step of a node passes through `measure`."""
+
+    def __init__(self, measure, seed=3):
+        config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048)
+        self.measure = measure
+        self.air = Air(config, seed, loss=10)
+        self.nodes = self.air.nodes
+        for node_id in range(config.CLIENT_COUNT):
+            hal = Hal(self.air, config, node_id)
+            is_replica = node_id < config.REPLICA_COUNT
+            self.nodes.append(Node(hal, config, KeyValueStore() if is_replica else None))
+        self.operations = [
+            bytes((1, 2, 107, 48 + i % 8)) + b"v" * (10, 30, 200)[i % 3] for i in range(24)
+        ] + [bytes((2, 2, 107, 48 + i % 8)) for i in range(8)]
+        self.operations += [b"\x05\x01c1", b"\x06\x00\x01\x00\x00", b"\x07\x00", b"\x03\x02k1"]
+        self.turn = 0
+
+    def run(self, ms, until=None):
+        end = self.air.now + ms
+        while self.air.now < end:
+            self.measure.collect()
+            self._submit_all()
+            self._deliver_all()
+            for node in self.nodes:
+                if node.node_id != self.air.down:
+                    self.measure.call("client.tick", node.client.tick, self.air.now)
+                    if node.replica:
+                        self.measure.call("tick", node.replica.tick, self.air.now)
+            self.air.now += 1
+            if until and until():
+                return True
+        return False
+
+    def _submit_all(self):
+        for node in self.nodes:
+            client = node.client
+            if not client.busy and node.node_id != self.air.down:
+                operation = self.operations[self.turn % len(self.operations)]
+                self.turn += 1
+                now = self.air.now
+                self.measure.call("submit", client.submit, operation, len(operation), now)
+
+    def _deliver_all(self):
+        scratch = bytearray(len(self.nodes[0].memory.received))
+        while True:
+            receiver, length = self.air.take(scratch)
+            if receiver < 0:
+                return
+            node = self.nodes[receiver]
+            copy(node._received, 0, scratch, 0, length)
+            kind = scratch[1]
+            name = wire.TYPE_NAMES[kind] if kind <= wire.TYPE_MAX else "unknown type"
+            before = sum(node.faults.counts)
+            self.measure.call(name, node._receive, length, self.air.now)
+            if sum(node.faults.counts) == before:
+                self.measure.calls[name + " used"] = self.measure.calls.get(name + " used", 0) + 1
+
+    def tell(self):
+        """Normal case under loss; damaged frames; R3 falls behind and fetches the state."""
+        self.run(150)
+        self.air.damage = True
+        self.run(100)
+        self.air.damage = False
+        third = self.nodes[3].replica
+        fetched = third.core.transfer.fetched
+        self.air.down = 3
+        self.run(150)
+        self.air.down = -1
+        self.air.loss = 2
+        caught_up = self.run(
+            1500, lambda: third.core.transfer.fetched > fetched and not third.core.transfer.running
+        )
+        assert caught_up, "R3 did not fetch the state"
+        self.run(50)
+
+
+def _measured_puppet(measure):
+    puppet = Puppet(service=KeyValueStore)
+    core = puppet.core
+    core.post._send = core.client._send = lambda _target, _buf, _length: True
+    receive = puppet.victim.receive
+
+    def deliver(buf, length, now):
+        measure.call("bad message", receive, buf, length, now)
+
+    puppet.deliver = deliver
+    return puppet
+
+
+def hear_bad_messages(measure):
+    """Authentic messages of liars; returns {fault: count}."""
+    puppet = _measured_puppet(measure)
+    core = puppet.core
+    tail = bytearray(6 + core.wire.status_tail_length)
+    for _ in range(2):
+        puppet.say(wire.STATUS, 0, 0, tail)
+    long_entry = bytearray(wire.ENTRY_LENGTH)
+    wire.put_entry(long_entry, 0, 4, 60000, 1)
+    puppet.say(wire.PRE_PREPARE, 0, 4, batch_of(long_entry))
+    puppet.propose((4, 2, 3))
+    puppet.say(wire.PREPARE, 0, 4, b"\x01" * 32, sender=3)
+    puppet.say(wire.COMMIT, 0, 4, b"\x02" * 32, sender=3)
+    for sender in (0, 2, 3):
+        puppet.say(wire.CHECKPOINT, 0, 2, b"\x77" * 32, sender=sender)
+        puppet.say(wire.CHECKPOINT, 0, 4, b"\x78" * 32, sender=sender)
+    puppet.commit((3, 2, 1))
+    _answer_fetch_badly(puppet)
+    puppet.say(wire.VIEW_CHANGE_ACK, 0, 2, bytearray(33))
+    names = core.faults.as_dict()
+    puppet = _measured_puppet(measure)
+    puppet.propose((4, 2))
+    puppet.commit((1, 2))
+    puppet.say(wire.CHECKPOINT, 0, 2, b"\x77" * 32)
+    names.update(puppet.core.faults.as_dict())
+    return names
+
+
+def _answer_fetch_badly(puppet):
+    tree = puppet.core.state.tree
+    top = tree.level_count - 1
+    count = tree.child_count(top, 0)
+    body = bytearray(8 + 36 * count)
+    body[0] = top
+    body[4] = count
+    puppet.say(wire.META_DATA, 0, 2, body, sender=puppet.core.transfer._source)
+    puppet.say(wire.DATA, 0, 2, bytearray(8 + puppet.config.BLOCK_LENGTH))
+
+
+def is_sensitive(measure):
+    """The negative control: an allocation of the smallest size is noticed."""
+    control = Measure(measure.locked)
+    control.quiet = True
+    control.call("control", bytearray, 1)
+    return bool(control.failures)
+
+
+def main():
+    failed = False
+    for locked in (False, True):
+        gc.collect()
+        gc.disable()
+        story = Story(Measure(locked))
+        story.tell()
+        names = hear_bad_messages(story.measure)
+        for node in story.nodes:
+            names.update(node.faults.as_dict())
+        gc.enable()
+        print("locked" if locked else "counted")
+        for name in sorted(story.measure.calls):
+            calls, taken = story.measure.calls[name], story.measure.bytes.get(name, 0)
+            print(f"  {name:24s} {calls:6d} calls {taken:6d} bytes")
+        print("  faults that occurred:", " ".join(sorted(names)))
+        # What a service allocates under a locked heap would be caught as its own failure.
+        failed = failed or bool(story.measure.failures) or "service" in names
+        if not is_sensitive(story.measure):
+            print("the measurement does not notice an allocation")
+            failed = True
+        story = None
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,60 @@
+"""Constant memory: `micropython tests/device/soak.py [OPERATIONS]` (20 000).
+
+Four replicas and an external client in one process serve a key-value load over lossy air, with
+the collector on, as in the field. After a warm-up the heap in use, garbage collected, must be
+the same to the byte at every look.
+"""
+
+import gc
+import sys
+
+from tests.device.allocation import Story
+
+_WARM_UP = 500
+_LOOKS = 20
+
+
+class Unmeasured:
+    """Takes the place of `Measure`: a look at the heap costs more than a hundred messages."""
+
+    def __init__(self):
+        self.calls = {}
+
+    def call(self, _name, function, a, b=None, c=None):
+        if b is None:
+            function(a)
+        elif c is None:
+            function(a, b)
+        else:
+            function(a, b, c)
+
+    def collect(self):
+        pass
+
+
+def acknowledged(story):
+    return sum(node.client.acknowledged for node in story.nodes)
+
+
+def heap_in_use():
+    gc.collect()
+    return gc.mem_alloc()
+
+
+def main(arguments):
+    operations = int(arguments[0]) if arguments else 20000
+    story = Story(Unmeasured())
+    story.run(1 << 29, lambda: acknowledged(story) >= _WARM_UP)
+    first = heap_in_use()
+    changed = 0
+    for look in range(1, _LOOKS + 1):
+        goal = _WARM_UP + operations * look // _LOOKS
+        story.run(1 << 29, lambda goal=goal: acknowledged(story) >= goal)
+        used = heap_in_use()
+        changed += used != first
+        print(f"{acknowledged(story):6d} operations {used:8d} bytes in use")
+    return 1 if changed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

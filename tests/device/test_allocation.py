@@ -1,0 +1,37 @@
+"""The promise of static memory, on the real MicroPython: see `allocation.py` and `soak.py`."""
+
+import pytest
+
+from tests.device.test_on_micropython import run_on_micropython
+from tinybft import wire
+from tinybft.faults import NAMES
+
+# Not reached: an application that fails raises, and 2**32 batches take too long.
+_LATER_FAULTS = {"none", "service", "seqno_exhausted"}
+
+
+@pytest.fixture(scope="module")
+def report():
+    return run_on_micropython(script="allocation.py", heap="2M")
+
+
+def test_message_path_allocates_nothing_outside_hashing(report):
+    assert report.returncode == 0, report.stdout
+
+
+def test_every_message_type_of_this_version_was_of_use(report):
+    later = {wire.VIEW_CHANGE, wire.VIEW_CHANGE_ACK, wire.NEW_VIEW}
+    for kind in set(range(1, wire.TYPE_MAX + 1)) - later:
+        assert report.stdout.count(f" {wire.TYPE_NAMES[kind]} used ") == 2, report.stdout
+
+
+def test_every_fault_occurred(report):
+    lines = [line for line in report.stdout.splitlines() if "faults that occurred" in line]
+    assert len(lines) == 2
+    for line in lines:
+        assert set(line.split()) >= set(NAMES) - _LATER_FAULTS, line
+
+
+def test_soak_with_constant_memory():
+    result = run_on_micropython("2000", script="soak.py", heap="2M")
+    assert result.returncode == 0, result.stdout
