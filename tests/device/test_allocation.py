@@ -12,7 +12,7 @@ _LATER_FAULTS = {"none", "service", "seqno_exhausted"}
 
 @pytest.fixture(scope="module")
 def report():
-    return run_on_micropython(script="allocation.py", heap="2M")
+    return run_on_micropython(script="allocation.py", heap="4M")
 
 
 def test_message_path_allocates_nothing_outside_hashing(report):
@@ -33,5 +33,5 @@ def test_every_fault_occurred(report):
 
 
 def test_soak_with_constant_memory():
-    result = run_on_micropython("2000", script="soak.py", heap="2M")
+    result = run_on_micropython("2000", script="soak.py", heap="4M")
     assert result.returncode == 0, result.stdout
