@@ -94,7 +94,7 @@ def processes():
     )
     for line in listing.stdout.splitlines():
         pid, _, command = line.strip().partition(" ")
-        if "tools.unix_replica" in command:
+        if "tools.cluster.replica" in command:
             yield int(pid), command
 
 

@@ -2,8 +2,8 @@
 
 from tests.portable import property_test
 from tinybft.apps.kv_format import FULL, OK
-from tools.cluster_latency import BUCKET_COUNT, VALUE_MAX, Histogram, bounds_of, bucket_of
-from tools.cluster_ledger import (
+from tools.cluster.latency import BUCKET_COUNT, VALUE_MAX, Histogram, bounds_of, bucket_of
+from tools.cluster.ledger import (
     ACKNOWLEDGED,
     MISMATCHED,
     OUTSTANDING,
@@ -11,7 +11,7 @@ from tools.cluster_ledger import (
     Ledger,
     load_ledger,
 )
-from tools.cluster_workload import DELETE, PUT, Workload, exists, following, layout_of
+from tools.cluster.workload import DELETE, PUT, Workload, exists, following, layout_of
 
 SIZES = (16, 900)
 

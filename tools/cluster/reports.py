@@ -5,7 +5,7 @@ from array import array
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from tools.cluster_latency import BUCKET_COUNT, Histogram
+from tools.cluster.latency import BUCKET_COUNT, Histogram
 
 
 @dataclass

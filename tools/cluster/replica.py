@@ -1,9 +1,9 @@
 """The program of one node process: a replica on MicroPython, or the external host client.
 
-    micropython -X heapsize=512K -m tools.unix_replica PLAN.json
-    python -m tools.unix_replica PLAN.json
+    micropython -X heapsize=512K -m tools.cluster.replica PLAN.json
+    python -m tools.cluster.replica PLAN.json
 
-PLAN.json (tools/cluster_plans.py writes it) says which node this is, where its keys and
+PLAN.json (tools/cluster/plans.py writes it) says which node this is, where its keys and
 files are, which faults its network injects and what its workload does. The node talks to its
 supervisor in two ways. It reads words, one a line, from its standard input:
 
@@ -28,9 +28,9 @@ from hal.unix import Hal, HalError
 from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
-from tools.cluster_driver import Driver, elapsed_us, now_us
-from tools.cluster_ledger import Ledger
-from tools.cluster_workload import Workload, layout_of
+from tools.cluster.driver import Driver, elapsed_us, now_us
+from tools.cluster.ledger import Ledger
+from tools.cluster.workload import Workload, layout_of
 
 WARM_UP_OPERATIONS = 100  # after these, memory must not grow any more
 # How often words are looked for, and how long the loop sleeps at most; all clients are to

@@ -7,8 +7,8 @@ a failure of the run, named in the result.
 
 import time
 
-from tools.cluster_plans import client_ids, plan, shares, victim
-from tools.cluster_reports import Reports
+from tools.cluster.plans import client_ids, plan, shares, victim
+from tools.cluster.reports import Reports
 from tools.refusal import Refusal
 
 POLL_SECONDS = 0.2

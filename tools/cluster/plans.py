@@ -1,13 +1,13 @@
 """What a run is asked to do, and what each of its nodes is told: plans and shares.
 
 `Options` is one run as a person described it; `plan` turns it into the document that
-tools/unix_replica.py reads.
+tools/cluster/replica.py reads.
 """
 
 from dataclasses import dataclass, field
 
 from tinybft.apps.kv_cells import CELL_LENGTH, cells_for
-from tools.cluster_workload import layout_of
+from tools.cluster.workload import layout_of
 from tools.refusal import Refusal
 
 DEFAULT_SIZES = (16, 64, 256, 900)

@@ -5,8 +5,8 @@ Runs on MicroPython and CPython. Allocates nothing per operation.
 
 import time
 
-from tools.cluster_latency import Histogram
-from tools.cluster_ledger import ACKNOWLEDGED, INCREMENTED, MISMATCHED, OUTSTANDING
+from tools.cluster.latency import Histogram
+from tools.cluster.ledger import ACKNOWLEDGED, INCREMENTED, MISMATCHED, OUTSTANDING
 
 if hasattr(time, "ticks_us"):
     now_us = time.ticks_us

@@ -6,16 +6,16 @@ more per outstanding increment.
 """
 
 from tinybft.apps.kv_format import OK, encode_get
-from tools.cluster_client import ExternalClient
-from tools.cluster_ledger import (
+from tools.cluster.client import ExternalClient
+from tools.cluster.ledger import (
     INCREMENTED,
     OUTSTANDING,
     OUTSTANDING_GENERATION,
     OUTSTANDING_KEY,
 )
-from tools.cluster_plans import network
-from tools.cluster_result import check, ledgers
-from tools.cluster_workload import CHANGING, INCREMENT, SHARED_KEY, Workload
+from tools.cluster.plans import network
+from tools.cluster.result import check, ledgers
+from tools.cluster.workload import CHANGING, INCREMENT, SHARED_KEY, Workload
 from tools.refusal import Refusal
 
 REST_ATTEMPTS = 3

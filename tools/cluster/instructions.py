@@ -16,10 +16,10 @@ from dataclasses import replace
 
 import rich_click as click
 
-from tools.cluster_commands import prepared
-from tools.cluster_processes import Processes
-from tools.cluster_run import Course
-from tools.cluster_table import Silence
+from tools.cluster.commands import prepared
+from tools.cluster.processes import Processes
+from tools.cluster.run import Course
+from tools.cluster.table import Silence
 from tools.refusal import Refusal
 
 FEW, MANY = 50, 150

@@ -4,9 +4,9 @@ import rich_click as click
 
 from tinybft.apps import kv_format
 from tinybft.apps.kv_client import KeyValueError
-from tools.cluster_client import ExternalClient
-from tools.cluster_files import RUN_FOLDER, RunFolder
-from tools.cluster_kept import live_pids
+from tools.cluster.client import ExternalClient
+from tools.cluster.files import RUN_FOLDER, RunFolder
+from tools.cluster.kept import live_pids
 from tools.refusal import Refusal
 
 

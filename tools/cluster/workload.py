@@ -26,7 +26,7 @@ from tinybft.apps.kv_format import (
     number_from,
 )
 from tinybft.octets import equal, fill, get_u16
-from tools.cluster_ledger import (
+from tools.cluster.ledger import (
     ACKNOWLEDGED,
     INCREMENTED,
     MISMATCHED,

@@ -1,9 +1,9 @@
 """What a run has shown: the checks that decide its exit code, and the document of --json."""
 
-from tools.cluster_ledger import ACKNOWLEDGED, MISMATCHED, load_ledger
-from tools.cluster_plans import client_ids
-from tools.cluster_reports import Reports, load_latencies, merged
-from tools.cluster_workload import GROUP_NAMES, layout_of
+from tools.cluster.ledger import ACKNOWLEDGED, MISMATCHED, load_ledger
+from tools.cluster.plans import client_ids
+from tools.cluster.reports import Reports, load_latencies, merged
+from tools.cluster.workload import GROUP_NAMES, layout_of
 
 # After a collection the heap still holds what stale words on the C stack seem to point to:
 # a few objects more or less from one report to the next. A leak of one byte per operation

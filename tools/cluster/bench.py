@@ -12,11 +12,11 @@ from dataclasses import replace
 
 import rich_click as click
 
-from tools.cluster_commands import Numbers, performed, prepared
-from tools.cluster_files import RunFolder
-from tools.cluster_instructions import count_instructions, print_instructions
-from tools.cluster_kept import refuse_if_running
-from tools.cluster_table import Silence
+from tools.cluster.commands import Numbers, performed, prepared
+from tools.cluster.files import RunFolder
+from tools.cluster.instructions import count_instructions, print_instructions
+from tools.cluster.kept import refuse_if_running
+from tools.cluster.table import Silence
 from tools.config import chosen_file
 from tools.refusal import Refusal
 

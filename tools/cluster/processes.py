@@ -14,11 +14,11 @@ import subprocess
 import sys
 import time
 
-from tools.cluster_files import beside_python
+from tools.cluster.files import beside_python
 from tools.refusal import Refusal
 
 STOP_SECONDS = 3.0
-ERROR_MARK = "error: "  # unix_replica.py puts it before the words for a person
+ERROR_MARK = "error: "  # replica.py puts it before the words for a person
 
 
 class NodeProcess:
@@ -76,7 +76,7 @@ class Processes:
         self.kept = False
 
     def start(self, node_id, plan, replica, wrapper=()):
-        """Start node_id with a plan (see unix_replica.py), under an optional wrapper."""
+        """Start node_id with a plan (see replica.py), under an optional wrapper."""
         folder = self.folder
         plan_path = folder.node_file(node_id, "plan.json")
         folder.write_json(plan_path, plan)
@@ -97,7 +97,7 @@ class Processes:
 
     def _command(self, replica):
         if not replica:
-            return [sys.executable, "-m", "tools.unix_replica"], self.folder.source
+            return [sys.executable, "-m", "tools.cluster.replica"], self.folder.source
         micropython = beside_python("micropython")
         if micropython is None:
             raise Refusal(
@@ -105,7 +105,7 @@ class Processes:
                 " into this virtual environment"
             )
         where = self.folder.device if self.folder.device.is_dir() else self.folder.source
-        return [micropython, "-X", f"heapsize={self.heap}", "-m", "tools.unix_replica"], where
+        return [micropython, "-X", f"heapsize={self.heap}", "-m", "tools.cluster.replica"], where
 
     def live(self):
         return [node for node in self.nodes.values() if node.alive()]
@@ -188,7 +188,7 @@ def is_node(pid):
             if file.read().rpartition(b")")[2].split()[0] == b"Z":
                 return False
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"tools.unix_replica" in file.read()
+            return b"tools.cluster.replica" in file.read()
     except OSError:
         return not os.path.isdir("/proc")  # no /proc: kill(0) is the best there is
 

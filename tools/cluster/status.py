@@ -5,9 +5,9 @@ import time
 
 import rich_click as click
 
-from tools.cluster_files import RUN_FOLDER, RunFolder
-from tools.cluster_kept import node_pids
-from tools.cluster_processes import is_node
+from tools.cluster.files import RUN_FOLDER, RunFolder
+from tools.cluster.kept import node_pids
+from tools.cluster.processes import is_node
 from tools.refusal import Refusal
 
 STALE_SECONDS = 5.0

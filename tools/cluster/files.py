@@ -5,10 +5,10 @@
       source/tinybft, hal, tools    copies of the device modules, with this run's config.py
       device/...               the same, compiled by mpy-cross: what MicroPython runs
       keys/node-N.key.json     made when absent
-      node-N.plan.json         what process N was told (tools/unix_replica.py reads it)
+      node-N.plan.json         what process N was told (tools/cluster/replica.py reads it)
       node-N.json              its status, replaced about twice a second (atomic rename)
       node-N.log               its output
-      node-N.ledger, .latency  its workload's books (cluster_ledger, cluster_latency)
+      node-N.ledger, .latency  its workload's books (ledger, latency)
       node-N.store             its non-volatile memory: request ids survive restarts
 
 Sources are copied so that a running cluster does not see edits, and so that CPython and
@@ -28,15 +28,16 @@ from tools.keys import write_keys
 from tools.refusal import Refusal
 
 RUN_FOLDER = "build/cluster"
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parent.parent.parent
 SOURCES = (
     "tinybft",
     "hal",
-    "tools/unix_replica.py",
-    "tools/cluster_driver.py",
-    "tools/cluster_workload.py",
-    "tools/cluster_ledger.py",
-    "tools/cluster_latency.py",
+    "tools/cluster/__init__.py",
+    "tools/cluster/replica.py",
+    "tools/cluster/driver.py",
+    "tools/cluster/workload.py",
+    "tools/cluster/ledger.py",
+    "tools/cluster/latency.py",
 )
 
 

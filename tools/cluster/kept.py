@@ -1,6 +1,6 @@
 """Which cluster runs in a run folder: cluster.json, and whether its processes still live."""
 
-from tools.cluster_processes import end_groups, is_node
+from tools.cluster.processes import end_groups, is_node
 from tools.refusal import Refusal
 
 

@@ -6,16 +6,16 @@ from dataclasses import replace
 
 import rich_click as click
 
-from tools.cluster_checks import verify
-from tools.cluster_files import RUN_FOLDER, RunFolder, prepare
-from tools.cluster_kept import refuse_if_running, remember, stop_kept
-from tools.cluster_keyvalue import kv
-from tools.cluster_plans import Options, client_ids, fitting_sizes, victim
-from tools.cluster_processes import Processes
-from tools.cluster_result import result_of
-from tools.cluster_run import Course
-from tools.cluster_status import status
-from tools.cluster_table import LiveTable, PlainLines, Silence, print_summary
+from tools.cluster.checks import verify
+from tools.cluster.files import RUN_FOLDER, RunFolder, prepare
+from tools.cluster.kept import refuse_if_running, remember, stop_kept
+from tools.cluster.keyvalue import kv
+from tools.cluster.plans import Options, client_ids, fitting_sizes, victim
+from tools.cluster.processes import Processes
+from tools.cluster.result import result_of
+from tools.cluster.run import Course
+from tools.cluster.status import status
+from tools.cluster.table import LiveTable, PlainLines, Silence, print_summary
 from tools.config import chosen_file, load
 
 __all__ = ("cluster", "kv", "status")

@@ -12,7 +12,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from tools.cluster_reports import merged
+from tools.cluster.reports import merged
 
 LINE_SECONDS = 2.0
 STYLES = {"killed": "dim red", "ended": "bold red", "finished": "dim"}
