@@ -28,7 +28,7 @@ lint: $(STAMP)
 venv: $(STAMP)
 
 # The stamp is written last: an installation that broke off is begun anew.
-$(STAMP): pyproject.toml constraints.txt
+$(STAMP): pyproject.toml tools/constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "$(PYTHON) is missing or older than Python 3.11;" \
 	    "install a newer one or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }
@@ -38,7 +38,7 @@ $(STAMP): pyproject.toml constraints.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint constraints.txt --editable '.[dev]'
+	  --constraint tools/constraints.txt --editable '.[dev]'
 	@touch $@
 
 clean:

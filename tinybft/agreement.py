@@ -305,8 +305,8 @@ class Agreement:
     @micropython.native
     def may_propose(self):
         progress = self.core.progress
-        if not progress.is_primary():
-            return False
+        if not progress.is_primary() or self.core.transfer.running:
+            return False  # without the client table it would propose what was executed already
         number = self.next_seqno()
         if number > progress.high_mark():
             return False

@@ -70,6 +70,7 @@ class Authenticator:
         """
         at = end
         if tag_count > 1:
+            assert receiver < self._replica_count, "only replicas have a tag of their own here"
             fill(buf, end, tag_count * self.tag_length, 0)
             # The place among the tags of a multicast message: the own entry is left out.
             skipped = self._node_id < self._replica_count and receiver > self._node_id

@@ -165,9 +165,13 @@ class Batches:
 
     @micropython.native
     def look_up(self, base):
-        """Take bodies, and with them trust, from the pending requests."""
+        """Take bodies, and with them trust, from the pending requests.
+
+        What was executed already will not be executed again: it is beyond doubt.
+        """
         slots = self.slots
         pending = self.core.requests
+        execution = self.core.execution
         for i in range(slots.request_count(base)):
             if slots.doubts(base) >> i & 1:
                 entry = slots.entry_at(base, i)
@@ -177,6 +181,8 @@ class Batches:
                 ):
                     if not slots.held(base) >> i & 1:
                         slots.put_body(base, i, pending.buf, pending.request_at(client))
+                    self.trust(base, i)
+                elif wire.entry_request_id(slots.buf, entry) <= execution.known_request_id(client):
                     self.trust(base, i)
 
     @micropython.native

@@ -56,6 +56,11 @@ class Execution:
         return get_u32(self._raw, self._table + client * _TABLE_ENTRY_LENGTH)
 
     @micropython.native
+    def known_request_id(self, client):
+        """The same, and 0 while the state is a mixture: nothing is known to be executed then."""
+        return 0 if self.core.transfer.running else self.last_request_id(client)
+
+    @micropython.native
     def table_result_length(self, client):
         return get_u16(self._raw, self._table + client * _TABLE_ENTRY_LENGTH + 4)
 

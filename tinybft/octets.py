@@ -26,33 +26,50 @@ try:
         xor,
     )
 except ImportError:
+    # MicroPython's versions check no bounds; these do, so that a wrong offset is found by any
+    # test on CPython before it corrupts memory there.
+
+    def _check(buf, at, length):
+        assert at >= 0 and length >= 0 and at + length <= len(buf), "span outside of its buffer"
 
     def get_u16(buf, at):
+        _check(buf, at, 2)
         return buf[at] | buf[at + 1] << 8
 
     def get_u32(buf, at):
+        _check(buf, at, 4)
         return int.from_bytes(buf[at : at + 4], "little")
 
     def put_u16(buf, at, value):
+        _check(buf, at, 2)
         buf[at] = value & 255
         buf[at + 1] = value >> 8 & 255
 
     def put_u32(buf, at, value):
+        _check(buf, at, 4)
         buf[at : at + 4] = (value & 0xFFFFFFFF).to_bytes(4, "little")
 
     def copy(dst, dst_at, src, src_at, length):
+        _check(dst, dst_at, length)
+        _check(src, src_at, length)
         dst[dst_at : dst_at + length] = src[src_at : src_at + length]
 
     def fill(buf, at, length, value):
+        _check(buf, at, length)
         buf[at : at + length] = bytes((value,)) * length
 
     def equal(a, a_at, b, b_at, length):
+        _check(a, a_at, length)
+        _check(b, b_at, length)
         return a[a_at : a_at + length] == b[b_at : b_at + length]
 
     def is_zero(buf, at, length):
+        _check(buf, at, length)
         return not any(buf[at : at + length])
 
     def xor(dst, dst_at, src, src_at, length):
+        _check(dst, dst_at, length)
+        _check(src, src_at, length)
         for i in range(length):
             dst[dst_at + i] ^= src[src_at + i]
 

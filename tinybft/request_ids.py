@@ -34,23 +34,26 @@ class RequestIds:
         self._last = self._limit
 
     def _recover(self):
+        """The limit of the newest reservation, or one that it cannot have passed."""
         limit = -1
-        blank = 0
+        damaged = 0
         for record in (0, 1):
             value = get_u32(self._buf, record * _RECORD)
             check = get_u32(self._buf, record * _RECORD + 4)
-            if value == check == 0:
-                blank += 1
-            elif value ^ check == _ID_MAX and value > limit:
-                limit = value
-                self._turn = 1 - record
-        # One blank record beside a torn one: the very first reservation was cut. That is fine.
-        if limit < 0 and blank == 0:
+            if value ^ check == _ID_MAX or value == check == 0:
+                if value > limit:
+                    limit = value
+                    self._turn = 1 - record
+            else:
+                damaged += 1
+        if damaged == 2:
             raise StoreError(
                 "both request id records are damaged: give this client a new id, or its"
                 " requests may be taken for old ones"
             )
-        return max(limit, 0)
+        # A damaged record was torn while it was written, or has rotted since: then it may have
+        # been the newer one, one range above the other.
+        return limit + damaged * _RANGE
 
     def next(self):
         if self._last == self._limit:

@@ -33,6 +33,7 @@ class Requests:
         self.core = core
         self.buf = core.memory.pending
         self.waiting = 0
+        self._own_id = core.progress.replica_id
         self._client_count = config.CLIENT_COUNT
         self._size = table["size"]
         self._digest = table["request_digest"]
@@ -70,32 +71,29 @@ class Requests:
         core = self.core
         client = wire.sender(buf)
         number = wire.seqno(buf)
-        executed = core.execution.last_request_id(client)
-        if client == core.progress.replica_id and not local:
-            # The own request, relayed by a peer: of use only where a batch lacks its body.
-            core.auth.digest_message(buf, 0, core.wire.body_end(buf))
-            used = core.agreement.on_body(buf, client, number, core.auth.digest, False)
-            return 0 if used else faults.NOT_NEEDED
-        if number < executed:
-            return faults.OLD_REQUEST
-        if number == executed:
-            return core.replies.on_repeated(buf, client, local)
+        executed = core.execution.known_request_id(client)
         wanted = core.agreement.wants_body_of(client, number)
-        newer = self.phase(client) == NONE or self.request_id(client) < number
-        if not (wanted or newer):
+        if not wanted and number <= executed:
+            if number < executed or (client == self._own_id and not local):
+                return faults.OLD_REQUEST
+            return core.replies.on_repeated(buf, client, local)
+        newest = executed if self.phase(client) == NONE else self.request_id(client)
+        if not wanted and number <= newest:
             return faults.NOT_NEEDED
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
         authentic = local or core.auth.check_digested(buf, wire.REQUEST, client)
         # A body that a slot waits for is believed by its digest, and trusted by its tag: by
         # this one, not only as the pending request, of which a faulty client may send several.
+        # The own request that a peer relays back has no tag for this node: by digest only.
         used = wanted and core.agreement.on_body(buf, client, number, core.auth.digest, authentic)
-        if newer and authentic:
+        if authentic and number > newest and number > executed:
             self._keep(buf, client)
             return 0
         if used:
             return 0
-        return faults.NOT_NEEDED if authentic else faults.MAC
+        return faults.NOT_NEEDED if authentic or client == self._own_id else faults.MAC
 
+    @micropython.native
     def _keep(self, buf, client):
         """Requires: `buf` is authentic, and `auth.digest` is its digest."""
         core = self.core

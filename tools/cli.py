@@ -15,9 +15,10 @@ COMMANDS = {
     "config": "tools.config:config",
     "memory": "tools.memory:memory",
     "keys": "tools.keys:keys",
-    "cluster": "tools.cluster_commands:cluster",
-    "status": "tools.cluster_commands:status",
-    "kv": "tools.cluster_commands:kv",
+    "cluster": "tools.cluster.commands:cluster",
+    "status": "tools.cluster.commands:status",
+    "kv": "tools.cluster.commands:kv",
+    "bench": "tools.cluster.bench:bench",
 }
 
 

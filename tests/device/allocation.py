@@ -138,6 +138,7 @@ def hear_bad_messages(measure):
     puppet.propose((4, 2))
     puppet.commit((1, 2))
     puppet.say(wire.CHECKPOINT, 0, 2, b"\x77" * 32)
+    puppet.say(wire.REQUEST, 0, 1, b"older than what was executed", sender=4)
     names.update(puppet.core.faults.as_dict())
     return names
 

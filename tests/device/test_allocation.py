@@ -33,5 +33,5 @@ def test_every_fault_occurred(report):
 
 
 def test_soak_with_constant_memory():
-    result = run_on_micropython("2000", script="soak.py", heap="2M")
+    result = run_on_micropython("2000", script="soak.py", heap="4M")
     assert result.returncode == 0, result.stdout

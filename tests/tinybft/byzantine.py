@@ -42,6 +42,7 @@ class Liar:
         self._wire = Wire(group.config)
         self._auth = Authenticator(group.config, liar, make_crypto(group.config, liar), self._wire)
         self._tag_length = group.config.TAG_LENGTH
+        self._replica_count = group.config.REPLICA_COUNT
         self._length_max = group.config.MESSAGE_LENGTH_MAX
         group.on_send = self.on_send
 
@@ -115,7 +116,7 @@ class Liar:
         out += bytes(count * self._tag_length)
         if receiver is None:
             self._auth.seal(out, end)
-        else:
+        elif receiver < self._replica_count or count == 1:  # others have no place among the tags
             self._auth.seal_for(receiver, out, end, count)
         return bytes(out)
 

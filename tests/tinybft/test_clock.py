@@ -11,6 +11,7 @@ _WRAP = 2**30
 def clock_at(now, skew=SKEW):
     clock = GroupClock(make_config(CLOCK_SKEW_MS=skew))
     clock.start(now)
+    clock.agree(0, 0)  # the group's first batch: clocks stand still before
     return clock
 
 

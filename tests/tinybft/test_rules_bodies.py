@@ -102,3 +102,30 @@ def test_time_before_the_agreed_one_is_doubted():
     assert bench.progress.last_executed == 1
     bench.pre_prepare(0, 2, bench.batch([one_request(bench, number=2)], True, (0, 499)))
     assert len(prepares(bench)) == 1
+
+
+# --- requests that were executed before (F09: named by two batches) ---
+
+
+def test_batch_of_an_executed_request_gets_its_body():
+    """By digest: the second batch needs the body again, whoever sends it."""
+    for number, newer in ((7, 7), (7, 8)):
+        bench = Bench()
+        bench.execute(1, newer)
+        old = bench.request(4, number, b"\x04x")
+        bench.agree(2, bench.batch([old], False))
+        bench.tick(5)
+        assert bench.progress.last_executed == 1
+        assert bench.feed(old) == 0
+        assert bench.progress.last_executed == 2
+        assert len(bench.ran()) == 1
+
+
+def test_executed_request_is_beyond_doubt():
+    """It will not be executed again, so its tag does not matter."""
+    for operation in (b"\x04x", b"\x04forged"):
+        bench = Bench()
+        bench.execute(1, 7)
+        batch = bench.batch([bench.request(4, 7, operation, 0, (1,))])
+        bench.pre_prepare(0, 2, batch)
+        assert prepares(bench)[-1] == batch.digest

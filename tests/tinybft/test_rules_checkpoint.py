@@ -10,6 +10,8 @@ def executed(count, own_id=1, config=None):
     bench = Bench(own_id, config)
     client = bench.config.CLIENT_COUNT - 1
     for seqno in range(1, count + 1):
+        if own_id == 0:
+            bench.feed(bench.request(client, seqno, b"\x04x"))
         bench.execute(seqno, seqno, b"\x04x", client)
     assert bench.progress.last_executed == count
     return bench
@@ -223,3 +225,27 @@ def test_own_checkpoint_is_not_called_stable_before_it_is():
     body = u32(0) + bytes((0, 0)) + bytes(3)
     bench.feed(bench.message(wire.STATUS, 3, 0, 0, body, wire.FLAG_ACTIVE))
     assert not bench.sent(wire.CHECKPOINT, 3)[0][0] & wire.FLAG_STABLE
+
+
+def diverged_primary():
+    bench = executed(2, 0)
+    for sender in (1, 2, 3):
+        bench.checkpoint(sender, 2, WRONG)
+    assert bench.core.transfer.running
+    bench.tick(5)
+    del bench.out[:]
+    return bench
+
+
+def test_primary_proposes_nothing_while_it_fetches_the_state():
+    """Its client table is a mixture: it would propose what was executed already."""
+    bench = diverged_primary()
+    assert bench.feed(bench.request(4, 3, b"\x04x")) == 0
+    assert not bench.sent(wire.PRE_PREPARE)
+    assert bench.core.requests.request_id(4) == 3
+
+
+def test_no_reply_comes_from_a_state_that_is_a_mixture():
+    bench = diverged_primary()
+    assert bench.feed(bench.request(4, 2, b"\x04x")) == 0
+    assert not bench.sent(wire.REPLY)

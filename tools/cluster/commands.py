@@ -1,0 +1,113 @@
+"""`tinybft cluster`, `status` and `kv`: a group of real MicroPython processes on this machine."""
+
+import json
+import sys
+from dataclasses import replace
+
+import rich_click as click
+
+from tools.cluster.checks import verify
+from tools.cluster.files import RUN_FOLDER, RunFolder, prepare
+from tools.cluster.kept import refuse_if_running, remember, stop_kept
+from tools.cluster.keyvalue import kv
+from tools.cluster.plans import Options, client_ids, fitting_sizes, victim
+from tools.cluster.processes import Processes
+from tools.cluster.result import result_of
+from tools.cluster.run import Course
+from tools.cluster.status import status
+from tools.cluster.table import LiveTable, PlainLines, Silence, print_summary
+from tools.config import chosen_file, load
+
+__all__ = ("cluster", "kv", "status")
+
+
+class Numbers(click.ParamType):
+    """Comma-separated whole numbers."""
+
+    name = "N,N,..."
+
+    def convert(self, value, param, ctx):
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(part) for part in value.split(","))
+        except ValueError:
+            self.fail(
+                f"{value!r}: write whole numbers with commas between, as in 16,64", param, ctx
+            )
+
+
+PERCENT = click.FloatRange(0, 90)
+
+
+@click.command()
+@click.option("--operations", default=4000, show_default=True, type=click.IntRange(1))
+@click.option("--loss", default=5.0, show_default=True, type=PERCENT, help="% of frames lost.")
+@click.option("--duplicate", default=0.0, type=PERCENT, help="% of frames that come twice.")
+@click.option("--delay-ms", default=0, type=click.IntRange(0, 10000), help="Delay of each frame.")
+@click.option("--jitter-ms", default=0, type=click.IntRange(0, 10000), help="Reorders frames.")
+@click.option("--value-sizes", type=Numbers(), help="Bytes of the values. [16,64,256,900]")
+@click.option("--kill", default="backup", show_default=True, help="backup, none or a replica id.")
+@click.option("--clients", type=Numbers(), help="Client ids. [all replicas, one external]")
+@click.option("--seed", default=1, show_default=True, help="Of the workload and of the losses.")
+@click.option("--heap", default="512K", show_default=True, help="Heap of each replica.")
+@click.option("--config", "file", metavar="FILE", help="Configuration. [config.toml]")
+@click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")
+@click.option("--run-dir", default=RUN_FOLDER, show_default=True, help="Folder of the run.")
+@click.option("--keep", is_flag=True, help="Leave the replicas running for `tinybft kv`.")
+@click.option("--stop", is_flag=True, help="End the cluster that --keep left running.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
+def cluster(file, name, run_dir, stop, as_json, **chosen):
+    """Run four replicas and a workload, kill a backup half-way, and check everything."""
+    folder = RunFolder(run_dir)
+    if stop:
+        ended = stop_kept(folder)
+        click.echo(f"{run_dir}: ended {ended} nodes")
+        return
+    refuse_if_running(folder)
+    config, options = prepared(folder, chosen_file(file, name), chosen, as_json)
+    result = performed(folder, config, options, display(as_json))
+    if as_json:
+        click.echo(json.dumps(result, indent=1))
+    else:
+        print_summary(result)
+        if options.keep:
+            click.echo("still running: `tinybft kv`, `tinybft status`, `tinybft cluster --stop`")
+    sys.exit(0 if result["ok"] else 1)
+
+
+def prepared(folder, config_path, chosen, silent, time_factor=1):
+    """(config, Options) of a run whose files are laid out; raises Refusal before that."""
+    sizes = chosen.pop("value_sizes")
+    options = Options(**chosen)
+    checked = load(config_path)
+    options = replace(options, sizes=fitting_sizes(checked, sizes))
+    client_ids(checked, options)
+    victim(checked, options)
+    config, words = prepare(folder, config_path, time_factor)
+    if words and not silent:
+        click.echo(words)
+    return config, options
+
+
+def display(as_json):
+    if as_json:
+        return Silence()
+    return LiveTable() if sys.stdout.isatty() else PlainLines()
+
+
+def performed(folder, config, options, show):
+    """One run from start to rest; returns its result. Nothing of it is left running."""
+    processes = Processes(folder, options.heap)
+    with processes.guarded():
+        with show:
+            course = Course(folder, config, options, processes, show)
+            course.start()
+            remember(folder, processes.nodes.values())
+            course.work()
+            course.close_external()
+            result = result_of(course, verify(course))
+        if options.keep:
+            processes.keep()
+            remember(folder, [processes.nodes[i] for i in range(config.REPLICA_COUNT)])
+    return result

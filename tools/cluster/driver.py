@@ -1,0 +1,99 @@
+"""The closed loop of one client: reply, judge, next operation; and how long each took.
+
+Runs on MicroPython and CPython. Allocates nothing per operation.
+"""
+
+import time
+
+from tools.cluster.latency import Histogram
+from tools.cluster.ledger import ACKNOWLEDGED, INCREMENTED, MISMATCHED, OUTSTANDING
+
+if hasattr(time, "ticks_us"):
+    now_us = time.ticks_us
+    elapsed_us = time.ticks_diff
+else:
+
+    def now_us():
+        return time.perf_counter_ns() // 1000
+
+    def elapsed_us(later, earlier):
+        return later - earlier
+
+
+class Driver:
+    """Keeps one operation of the workload outstanding until `left` are done.
+
+    Requests start at least `pause_ms` apart; the ledger is written before each. Requires of
+    the node `client`, `hal` and `config`.
+    """
+
+    def __init__(self, node, workload, ledger, work, latency_path):
+        self.left = work["operations"]
+        self.going = False
+        self.busy_us = 0  # from `go` to the latest reply
+        self._limit_us = work["seconds"] * 1_000_000
+        self._pause_us = work["pause_ms"] * 1000
+        self._client = node.client
+        self._now_ms = node.hal.now_ms
+        self._workload = workload
+        self._ledger = ledger
+        self._histograms = [Histogram() for _ in range(workload.group_count)]
+        self._file = open(latency_path, "wb", 0)  # noqa: SIM115 - lives as long as it
+        self._operation = memoryview(bytearray(node.config.REQUEST_LENGTH_MAX))
+        self._first = 0
+        self._started = 0
+        self._waiting = False
+
+    def go(self):
+        self.going = True
+        self._first = now_us()
+
+    def advance(self):
+        """Take a reply and submit the next operation; True when it did either."""
+        client = self._client
+        if client.busy or not self.going:
+            return False
+        if self._waiting:
+            self._waiting = False
+            histogram = self._histograms[self._workload.group]
+            now = now_us()
+            histogram.add(elapsed_us(now, self._started))
+            self.busy_us = elapsed_us(now, self._first)
+            self._workload.accept(client.reply, client.reply_length)
+            self.left = self.left - 1 if self.busy_us < self._limit_us else 0
+        if self.left <= 0 or self.pause_left_us() > 0:
+            return False
+        length = self._workload.next_into(self._operation)
+        self._ledger.write()
+        self._started = now_us()
+        self._waiting = client.submit(self._operation, length, self._now_ms())
+        return True
+
+    def pause_left_us(self):
+        """How long to wait before the next request; 0 in a closed loop without pauses."""
+        if not self._pause_us or not self.going or self.left <= 0:
+            return 0
+        return max(0, self._pause_us - elapsed_us(now_us(), self._started))
+
+    def done(self):
+        return self.going and self.left <= 0 and not self._waiting
+
+    def report(self):
+        """What a report says of the workload; writes the books, too."""
+        self._write()
+        ledger = self._ledger
+        return {
+            "acknowledged": ledger.get(ACKNOWLEDGED),
+            "incremented": ledger.get(INCREMENTED),
+            "mismatched": ledger.get(MISMATCHED),
+            "outstanding": ledger.get(OUTSTANDING),
+            "mismatch": self._workload.mismatch,
+            "busy_us": self.busy_us,
+            "done": self.done(),
+        }
+
+    def _write(self):
+        self._ledger.write()
+        self._file.seek(0)
+        for histogram in self._histograms:
+            self._file.write(histogram.counts)

@@ -1,0 +1,163 @@
+"""What a run is asked to do, and what each of its nodes is told: plans and shares.
+
+`Options` is one run as a person described it; `plan` turns it into the document that
+tools/cluster/replica.py reads.
+"""
+
+from dataclasses import dataclass, field
+
+from tinybft.apps.kv_cells import CELL_LENGTH, cells_for
+from tools.cluster.workload import layout_of
+from tools.refusal import Refusal
+
+DEFAULT_SIZES = (16, 64, 256, 900)
+KEY_ROOM = 12  # bytes of the longest key, c<client>/<size>/<index>
+REPORT_MS = 250
+SECONDS_MAX = 10**6  # "no limit" for a workload that is bounded by its operations
+
+
+@dataclass(frozen=True)
+class Options:
+    """One run. Percentages apply to each frame and receiver; None means the default."""
+
+    operations: int = 4000
+    seconds: int | None = None  # the workload ends after this, whatever it has done
+    loss: float = 5.0
+    duplicate: float = 0.0
+    delay_ms: int = 0
+    jitter_ms: int = 0
+    sizes: tuple = DEFAULT_SIZES
+    mix: str = "all"
+    pause_ms: int = 0  # least time between two requests of a client
+    clients: tuple | None = None  # ids; None: all replicas and the first external client
+    kill: str = "backup"  # "backup", "none" or a replica id
+    seed: int = 1
+    heap: str = "512K"
+    report_ms: int = REPORT_MS
+    keep: bool = False
+    wrappers: dict = field(default_factory=dict)  # {node_id: command to run it under}
+
+
+def client_ids(config, options):
+    """The nodes that run the workload; raises Refusal."""
+    if config.CLIENT_COUNT == config.REPLICA_COUNT:
+        raise Refusal(
+            f"client_count = {config.CLIENT_COUNT}: an external client reads everything back;"
+            f" set it to {config.REPLICA_COUNT + 1} or more"
+        )
+    if options.clients is None:
+        return tuple(range(config.REPLICA_COUNT + 1))
+    for client_id in options.clients:
+        if not 0 <= client_id < config.CLIENT_COUNT:
+            raise Refusal(
+                f"--clients {client_id}: unknown client; this group has the clients"
+                f" 0..{config.CLIENT_COUNT - 1} (client_count = {config.CLIENT_COUNT})"
+            )
+    if not options.clients:
+        raise Refusal("--clients: empty; name at least one client id")
+    return tuple(sorted(set(options.clients)))
+
+
+def victim(config, options):
+    """The replica that is killed half-way, or None; raises Refusal."""
+    if options.kill == "none":
+        return None
+    if options.kill == "backup":
+        return config.REPLICA_COUNT - 1
+    if not options.kill.isdigit() or int(options.kill) >= config.REPLICA_COUNT:
+        raise Refusal(
+            f"--kill {options.kill}: is none of backup, none, 1..{config.REPLICA_COUNT - 1};"
+            " choose one of them"
+        )
+    if int(options.kill) == 0:
+        raise Refusal(
+            "--kill 0: replica 0 is the primary of view 0, and view changes are not available"
+            f" yet in this version; choose one of 1..{config.REPLICA_COUNT - 1}"
+        )
+    return int(options.kill)
+
+
+def fitting_sizes(config, sizes):
+    """The value sizes of a workload: those given, else the default ones that there is room for.
+
+    Raises Refusal when given ones do not fit a request, a reply or, all together, the state.
+    """
+    if sizes is None:
+        chosen = tuple(size for size in DEFAULT_SIZES if size <= _size_max(config))
+        while chosen and _cells(config, chosen) > _cells_free(config):
+            chosen = chosen[:-1]
+        if not chosen:
+            raise Refusal(
+                f"state_length = {config.STATE_LENGTH}, request_length_max ="
+                f" {config.REQUEST_LENGTH_MAX}: too small for key-value records of"
+                f" {config.CLIENT_COUNT} clients; choose a larger configuration"
+            )
+        return chosen
+    for size in sizes:
+        if not 4 <= size <= _size_max(config):
+            raise Refusal(
+                f"--value-sizes {size}: must lie in 4..{_size_max(config)} (request_length_max ="
+                f" {config.REQUEST_LENGTH_MAX}, reply_length_max = {config.REPLY_LENGTH_MAX}, a"
+                f" key of up to {KEY_ROOM} bytes)"
+            )
+    if _cells(config, sizes) > _cells_free(config):
+        raise Refusal(
+            f"--value-sizes: the values of {config.CLIENT_COUNT} clients need"
+            f" {_cells(config, sizes)} cells of {CELL_LENGTH} bytes, state_length ="
+            f" {config.STATE_LENGTH} has {_cells_free(config)}; choose fewer or shorter ones"
+        )
+    return tuple(sizes)
+
+
+def _size_max(config):
+    return min(config.REQUEST_LENGTH_MAX - 2 - KEY_ROOM, config.REPLY_LENGTH_MAX - 1)
+
+
+def _cells(config, sizes):
+    each = sum(cells_for(KEY_ROOM + sizes[i]) for i, _ in layout_of(sizes))
+    return each * config.CLIENT_COUNT + 1
+
+
+def _cells_free(config):
+    """Cells of the store, less a tenth for header and buckets."""
+    return config.STATE_LENGTH * 9 // 10 // CELL_LENGTH
+
+
+def shares(operations, clients):
+    """{client_id: operations}, adding up to `operations`."""
+    each, rest = divmod(operations, len(clients))
+    return {client_id: each + (i < rest) for i, client_id in enumerate(clients)}
+
+
+def network(options, node_id):
+    """What a node's HAL is to do to the frames that it receives."""
+    return {
+        "loss": options.loss / 100,
+        "duplicate": options.duplicate / 100,
+        "delay_ms": options.delay_ms,
+        "jitter_ms": options.jitter_ms,
+        "seed": options.seed * 1000 + node_id,
+    }
+
+
+def plan(folder, options, node_id, operations):
+    """The document for one node; operations is None for a node without a workload."""
+    return {
+        "node_id": node_id,
+        "key_path": str(folder.key_file(node_id)),
+        "store_path": str(folder.node_file(node_id, "store")),
+        "report_path": str(folder.node_file(node_id, "json")),
+        "ledger_path": str(folder.node_file(node_id, "ledger")),
+        "latency_path": str(folder.node_file(node_id, "latency")),
+        "report_ms": options.report_ms,
+        "network": network(options, node_id),
+        "workload": operations
+        and {
+            "operations": operations,
+            "seconds": options.seconds or SECONDS_MAX,
+            "sizes": options.sizes,
+            "mix": options.mix,
+            "pause_ms": options.pause_ms,
+            "seed": options.seed * 1000 + 500 + node_id,
+        },
+    }

@@ -1,0 +1,98 @@
+"""What a run has shown: the checks that decide its exit code, and the document of --json."""
+
+from tools.cluster.ledger import ACKNOWLEDGED, MISMATCHED, load_ledger
+from tools.cluster.plans import client_ids
+from tools.cluster.reports import Reports, load_latencies, merged
+from tools.cluster.workload import GROUP_NAMES, layout_of
+
+# After a collection the heap still holds what stale words on the C stack seem to point to:
+# a few objects more or less from one report to the next. A leak of one byte per operation
+# would pass this bound within a run.
+HEAP_SLACK = 2048
+
+
+def check(name, ok, detail):
+    return {"name": name, "ok": bool(ok), "detail": detail}
+
+
+def ledgers(folder, config, options):
+    """{client_id: what its process knew when it last wrote}."""
+    key_count = len(layout_of(options.sizes))
+    return {
+        client_id: load_ledger(folder.node_file(client_id, "ledger"), key_count)
+        for client_id in client_ids(config, options)
+    }
+
+
+def latency_rows(folder, config, options):
+    """{group name: {count, p50, p90, p99}} in ms, over all clients; "all" first."""
+    per_client = [load_latencies(folder, node) for node in client_ids(config, options)]
+    names = [*GROUP_NAMES, *(f"{size} bytes" for size in options.sizes)]
+    groups = [merged(group) for group in zip(*filter(None, per_client), strict=False)]
+    rows = {"all": _row(merged(groups))}
+    rows.update({name: _row(group) for name, group in zip(names, groups, strict=False)})
+    return {name: row for name, row in rows.items() if row["count"]}
+
+
+def _row(histogram):
+    row = {"count": histogram.total()}
+    for name, share in (("p50", 0.5), ("p90", 0.9), ("p99", 0.99)):
+        value = histogram.quantile(share)
+        row[name] = None if value is None else round(value / 1000, 3)
+    return row
+
+
+def result_of(course, checks):
+    """The document of a run. Requires: the workload has ended."""
+    folder, config, options = course.folder, course.config, course.options
+    books = ledgers(folder, config, options)
+    views = Reports(folder, config, course.processes).views()
+    operations = sum(book.get(ACKNOWLEDGED) for book in books.values())
+    busy = [view.workload["busy_us"] for view in views if view.workload]
+    seconds = max(busy, default=0) / 1e6
+    checks = [
+        *(check("running", False, failure) for failure in course.failures),
+        _answers(books, operations, options),
+        *checks,
+        _memory([view for view in views if view.replica and view.condition == "running"]),
+    ]
+    return {
+        "ok": all(entry["ok"] for entry in checks),
+        "operations": operations,
+        "seconds": round(seconds, 3),
+        "operations_per_second": round(operations / seconds, 1) if seconds else 0.0,
+        "loss_percent": options.loss,
+        "duplicate_percent": options.duplicate,
+        "latency_ms": latency_rows(folder, config, options),
+        "clients": {str(k): book.get(ACKNOWLEDGED) for k, book in books.items()},
+        "replicas": [_replica(view) for view in views if view.replica],
+        "checks": checks,
+    }
+
+
+def _answers(books, operations, options):
+    wrong = sum(book.get(MISMATCHED) for book in books.values())
+    wanted = options.operations if options.seconds is None else 1
+    detail = f"{operations} acknowledged, each with the reply that its client expects"
+    if operations < wanted:
+        detail = f"only {operations} of {wanted} were acknowledged"
+    if wrong:
+        detail = f"{wrong} replies were not what the client had written; see node-*.json"
+    return check("operations", operations >= wanted and not wrong, detail)
+
+
+def _memory(views):
+    heaps = [view.report["heap"] for view in views]
+    growth = max((heap["now"] - heap["first"] for heap in heaps if heap["first"]), default=0)
+    most = max((heap["most"] for heap in heaps), default=0)
+    detail = f"at most {most} bytes of heap in use, {growth:+d} since the first operations"
+    return check("memory constant", growth <= HEAP_SLACK, detail)
+
+
+def _replica(view):
+    known = {"node_id": view.node_id, "condition": view.condition}
+    if view.report:
+        names = ("role", "view", "last_executed", "low_mark", "stable_digest", "faults")
+        known.update({name: view.status[name] for name in names})
+        known["heap"] = view.report["heap"]
+    return known
