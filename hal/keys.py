@@ -13,7 +13,7 @@ from binascii import unhexlify
 
 FORMAT = 1
 _KEY_LENGTH = 16
-_REMEDY = "; make the keys anew with `tinybft provision` and copy this node's file again"
+_REMEDY = "; make the keys anew with `tinybft keys` and copy this node's file again"
 
 
 class KeyFileError(Exception):
@@ -27,7 +27,7 @@ def load_keys(path, config):
             text = file.read()
     except OSError as error:
         raise KeyFileError(
-            "%s: cannot be read (%s); make it with `tinybft provision`" % (path, error)
+            "%s: cannot be read (%s); make it with `tinybft keys`" % (path, error)
         ) from None
     except UnicodeError:
         raise KeyFileError("%s: is not text, but must be JSON%s" % (path, _REMEDY)) from None

@@ -150,6 +150,7 @@ class Execution:
         length = core.wire.body_end(buf, body) - wire.HEADER_LENGTH
         copy(self._operation, 0, buf, start, length)
         self._context.client_id = client
+        self._context.read_only = bool(buf[body] & wire.FLAG_READ_ONLY)
         result = core.replies.results[client]
         result_length = self._call_service(length, result)
         core.replies.set_result_length(client, result_length)

@@ -126,7 +126,7 @@ class Status:
             core.requests.relay(self._round)
         self._round = min(self._round + 1, _ROUND_MAX)
         self._delay = self._base_delay()
-        if self._round > _PATIENCE:
+        if self._round > _PATIENCE and not core.transfer.running:
             self._delay = min(self._delay << min(self._round - _PATIENCE, 12), self._idle_ms)
         if core.transfer.running:
             core.transfer.ask_again()

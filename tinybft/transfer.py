@@ -41,6 +41,9 @@ class Transfer:
         self._seqno = 0
         self._level = 0
         self._source = core.progress.replica_id
+        # Grows while answers come whole, shrinks when they do not: the frames of many blocks in
+        # a row lose more to a bad channel than those of one.
+        self._blocks_per_fetch = _BLOCKS_PER_FETCH
         self._awaited = 0  # blocks of the last FETCH that have not come
         self._repair_ms = core.config.REPAIR_MS
         self._served_at = [0] * core.config.REPLICA_COUNT
@@ -68,6 +71,7 @@ class Transfer:
 
     def ask_again(self):
         """Nothing came for a while: a newer target, or the next source."""
+        self._blocks_per_fetch = max(1, self._blocks_per_fetch // 4)
         self._next_source()
         if not self._go_on_to_newer():
             self._ask()
@@ -150,7 +154,7 @@ class Transfer:
         first = self._first_missing()
         mask = 0
         self._awaited = 0
-        for i in range(_BLOCKS_PER_FETCH):
+        for i in range(self._blocks_per_fetch):
             if first + i < self._tree.leaf_count and not self._is_live(0, first + i):
                 mask |= 1 << i
                 self._awaited += 1
@@ -214,6 +218,7 @@ class Transfer:
         self.core.status.on_progress()
         self._awaited -= 1
         if self._awaited <= 0:
+            self._blocks_per_fetch = min(2 * self._blocks_per_fetch, _BLOCKS_PER_FETCH)
             self._proceed()
         return 0
 

@@ -26,7 +26,7 @@ def table_of(own_id, **changes):
 
 def refusal(table):
     text = str(raises(KeyFileError, check_keys, table, CONFIG, "here.json"))
-    assert text.startswith("here.json: ") and "tinybft provision" in text
+    assert text.startswith("here.json: ") and "tinybft keys" in text
     return text
 
 

@@ -3,6 +3,8 @@
 from tests.tinybft.bench import Ledger, make_config
 from tests.tinybft.group import Group
 from tests.tinybft.oracle import Workload, check_converged
+from tinybft.apps.kv import KeyValueStore
+from tinybft.apps.kv_format import OK, READ_ONLY, encode_put
 
 SMALL = make_config(MESSAGE_LENGTH_MAX=512)
 SEVEN = make_config(FAULT_COUNT=2, CLIENT_COUNT=8, MESSAGE_LENGTH_MAX=1024, INLINE_LENGTH_MAX=96)
@@ -175,3 +177,13 @@ def test_idle_group_says_little():
     before = sum(group.sent.values())
     group.run(10000)
     assert sum(group.sent.values()) - before < 10000 // 500 * 4 * 3
+
+
+def test_request_that_says_it_only_reads_may_not_write():
+    group = Group(make_config(), KeyValueStore)
+    put = bytearray(64)
+    put = bytes(put[: encode_put(put, b"lamp", b"on")])
+    group.nodes[2].start(put, read_only=True)
+    assert group.run(5000, lambda: not group.nodes[2].client.busy)
+    assert group.nodes[2].client.reply[0] == READ_ONLY
+    assert group.execute(1, put)[0] == OK
