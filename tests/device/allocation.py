@@ -139,6 +139,8 @@ def hear_bad_messages(measure):
     puppet.commit((1, 2))
     puppet.say(wire.CHECKPOINT, 0, 2, b"\x77" * 32)
     puppet.say(wire.REQUEST, 0, 1, b"older than what was executed", sender=4)
+    puppet.say(wire.PRE_PREPARE, 0, 3, batch_of(), sender=3)
+    puppet.say(wire.COMMIT, 1, 3, b"\x01" * 32)
     names.update(puppet.core.faults.as_dict())
     return names
 
