@@ -35,6 +35,7 @@ class Agreement:
         self.slots = core.slots
         self._quorum = core.quorum
         self._fault_count = config.FAULT_COUNT
+        self._pipeline = config.PIPELINE
         self._digest = None
         self._authentic = False
         self.last_seen = 0  # highest seqno of which any authentic message was taken
@@ -62,6 +63,8 @@ class Agreement:
             return faults.MAC
         base = self.slots.open(number)
         self.note(number)
+        if number - self._pipeline > progress.last_executed:
+            self.core.status.on_evidence()  # its sender executed what is missing here
         if self.slots.has(base, PRE_PREPARED):
             self.slots.disown_votes(base)
             self.slots.drop_batch(base)
@@ -128,6 +131,8 @@ class Agreement:
             return self._advance(base)
         if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
             return faults.EQUIVOCATION
+        if not slots.has(base, PRE_PREPARED) and kind == wire.COMMIT:
+            self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
         return 0
 
     @micropython.native

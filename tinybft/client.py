@@ -86,7 +86,7 @@ class Client:
         self._since = self._sent_at = now
         self._delay = self._retry_ms
         if self.acknowledged:
-            usual = 2 * self._repair_ms + 3 * self._smoothed // _SMOOTHING
+            usual = self._repair_ms + 2 * self._smoothed // _SMOOTHING
             self._delay = min(usual, self._retry_ms)
         self._send_request(True)
         return True

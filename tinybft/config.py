@@ -6,7 +6,7 @@ values that all members of a group must share.
 """
 
 CONFIG_NAME = "default"
-CONFIG_HASH = "d05dc7f9"
+CONFIG_HASH = "0f77983f"
 
 # [group]
 FAULT_COUNT = 1
@@ -17,7 +17,7 @@ CLIENT_COUNT = 5
 WINDOW = 4
 CHECKPOINT_INTERVAL = 2
 BATCH_COUNT_MAX = 4
-PIPELINE = 2
+PIPELINE = 1
 
 # [sizes]
 REQUEST_LENGTH_MAX = 1024

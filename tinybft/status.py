@@ -65,6 +65,13 @@ class Status:
             self._round = _PATIENCE
             self._delay = self._base_delay()
 
+    @micropython.native
+    def on_evidence(self):
+        """Others are further: what is missing here was lost, it is not merely late."""
+        soon = elapsed(self.core.progress.now, self._since) + (self._repair_ms + 1) // 2
+        if self._round == 0 and soon < self._delay:
+            self._delay = soon
+
     def _on_news(self, seqno):
         """A peer's STATUS knows of a batch that this replica never heard of: ask at once."""
         self.core.agreement.note(seqno)
