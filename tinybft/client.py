@@ -192,6 +192,9 @@ class Client:
         self.latency_ms = elapsed(now, self._since)
         if self._retries_of_this == 0:
             usual = min(self.latency_ms, self._retry_ms)
-            self._smoothed += usual - self._smoothed // _SMOOTHING
+            if self._smoothed:
+                self._smoothed += usual - self._smoothed // _SMOOTHING
+            else:
+                self._smoothed = usual * _SMOOTHING
         if self.on_done:
             self.on_done(self)

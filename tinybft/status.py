@@ -82,7 +82,10 @@ class Status:
         """Executed, stable, or a piece of state fetched: ask later."""
         passed = elapsed(self.core.progress.now, self._since)
         if self._waiting and self._round == 0:
-            self._smoothed += passed - self._smoothed // _SMOOTHING
+            if self._smoothed:
+                self._smoothed += passed - self._smoothed // _SMOOTHING
+            else:
+                self._smoothed = passed * _SMOOTHING
         self._waiting = self.has_open_work()
         self._restart()
 

@@ -68,7 +68,7 @@ def test_hash_is_a_plain_sha256_of_lines():
     # golden: the canonical form is fixed, or members of different versions could not compare
     lines = (
         "group.fault_count=1\ngroup.group_id=1\ngroup.client_count=5\nagreement.window=4\n"
-        "agreement.checkpoint_interval=2\nagreement.batch_count_max=4\nagreement.pipeline=2\n"
+        "agreement.checkpoint_interval=2\nagreement.batch_count_max=4\nagreement.pipeline=1\n"
         "sizes.request_length_max=1024\nsizes.reply_length_max=1024\n"
         "sizes.message_length_max=1152\nsizes.inline_length_max=128\nstate.state_length=16384\n"
         "state.block_length=1024\nauthentication.tag_length=8\ntimeouts.clock_skew_ms=1000\n"
