@@ -34,7 +34,7 @@ $(STAMP): pyproject.toml tools/constraints.txt
 	    "install a newer one or name it: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	@$(PYTHON) -c 'import ensurepip, venv' || { \
 	  echo "$(PYTHON) cannot make virtual environments;" \
-	    "install its venv package (on Debian: python3-venv)" >&2; exit 2; }
+	    "install its venv package" >&2; exit 2; }
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \

@@ -1,6 +1,6 @@
 """The replicated state: blocks of bytes, their digests, and the checkpoints held of them.
 
-PBFT sections 5.3 and 6.3; PROTOCOL 5 and 9. The state is BLOCK_COUNT blocks of BLOCK_LENGTH
+PBFT (TOCS 2002) sections 5.3 and 6.3. The state is BLOCK_COUNT blocks of BLOCK_LENGTH
 bytes: what the application owns comes first, what the library owns (execution record, client
 table) starts at offset STATE_LENGTH. `partition` holds the digests of the live blocks,
 `snapshots` what held checkpoints need of blocks that have changed since.

@@ -6,7 +6,7 @@
     bench.prepare(2, 1, batch.digest)
     bench.sent(wire.COMMIT)                                   what the replica sent so far
 
-Messages are built here from PROTOCOL.md's layouts with integers and bytes, not with the code
+Messages are built here from the documented layouts with integers and bytes, not with the code
 under test; only their tags come from `Authenticator` (test_auth.py has it on its own).
 """
 

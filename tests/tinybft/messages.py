@@ -13,7 +13,7 @@ CONFIGS = (SMALL, SEVEN, NARROW, TEN)
 
 
 def tags_of(config, kind, sender):
-    """Tags behind the body, from PROTOCOL.md: one per receiver, the own entry left out."""
+    """Tags behind the body: one per receiver, the own entry left out."""
     if kind in (wire.REPLY, wire.FETCH, wire.META_DATA, wire.DATA):
         return 1
     return config.REPLICA_COUNT - (sender < config.REPLICA_COUNT)

@@ -1,4 +1,4 @@
-"""Thresholds against PROTOCOL.md's table, for every mask of small groups and up to n = 31."""
+"""Thresholds, for every mask of small groups and up to n = 31."""
 
 from tests.portable import property_test
 from tests.tinybft.support import Config

@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 4: bodies that travel apart from their batch; the agreed time."""
+"""Normal case: bodies that travel apart from their batch; the agreed time."""
 
 from tests.tinybft.bench import Bench, make_config
 from tinybft import faults, wire

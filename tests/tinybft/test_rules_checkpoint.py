@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 5: checkpoints, their certificates, the window."""
+"""Checkpoints, their certificates, the window."""
 
 from tests.tinybft.bench import Bench, make_config, u32
 from tinybft import faults, wire

@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 3 and 1: the requesting half, fed with replies by hand."""
+"""Clients: the requesting half, fed with replies by hand."""
 
 from tests.tinybft.bench import make_config, sha256, u16, u32
 from tests.tinybft.group import RamStore, make_crypto

@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 4 and 3: execution in order and exactly once; the service."""
+"""Normal case and clients: execution in order and exactly once; the service."""
 
 from tests.tinybft.bench import Bench, make_config, u32
 from tinybft import faults, wire

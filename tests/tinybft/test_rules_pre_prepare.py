@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 4: what a backup accepts, keeps in doubt, or refuses."""
+"""Normal case: what a backup accepts, keeps in doubt, or refuses."""
 
 from tests.tinybft.bench import Bench, make_config
 from tinybft import faults, wire

@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 4: what the primary proposes, and when."""
+"""Normal case: what the primary proposes, and when."""
 
 from tests.tinybft.bench import Bench, make_config
 from tinybft import faults, requests, wire

@@ -1,4 +1,4 @@
-"""PROTOCOL.md sections 7 and 9: who may ask, what is believed of a fetched state."""
+"""Repair and state transfer: who may ask, what is believed of a fetched state."""
 
 from tests.tinybft.bench import Bench, make_config, u16, u32
 from tinybft import faults, wire

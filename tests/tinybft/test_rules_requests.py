@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 3 and 10: what a REQUEST meets at a replica, and what its client gets."""
+"""Clients and replies: what a REQUEST meets at a replica, and what its client gets."""
 
 from tests.tinybft.bench import Bench, sha256
 from tinybft import faults, requests, wire

@@ -1,4 +1,4 @@
-"""PROTOCOL.md section 1: prepared and committed; replicas are counted, never messages."""
+"""Thresholds: prepared and committed; replicas are counted, never messages."""
 
 from tests.tinybft.bench import Bench, make_config
 from tinybft import faults, wire
