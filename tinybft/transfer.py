@@ -21,7 +21,7 @@ from tinybft import faults, wire
 from tinybft.clock import elapsed
 from tinybft.compat import const
 from tinybft.memory import event_fields, offsets
-from tinybft.octets import copy, equal, put_u32
+from tinybft.octets import copy, equal, fill, put_u32
 
 _ENTRY_LENGTH = const(36)
 _ENTRY_DIGEST = const(4)
@@ -74,7 +74,7 @@ class Transfer:
         self._blocks_per_fetch = max(1, self._blocks_per_fetch // 4)
         self._next_source()
         if not self._go_on_to_newer():
-            self._ask()
+            self._proceed()
 
     def on_gone(self, source):
         """`source` does not hold the target any more."""
@@ -233,9 +233,12 @@ class Transfer:
         core = self.core
         root = self._entry(self._tree.root) + _ENTRY_DIGEST
         if not core.state.finish_install(self._seqno, self._target, root):
-            # The digests of all blocks match but the root does not: ask for the tree again.
-            self._level = self._tree.level_count - 1
+            # The blocks match their entries but the root does not match: memory has rotted.
+            # Nothing here is believed then; the next round hashes and asks from the root down.
             core.faults.count(faults.TRANSFER)
+            fill(self._target, self._at, self._tree.root * _ENTRY_LENGTH, 0)
+            core.state.begin_install()
+            self._level = self._tree.level_count - 1
             return
         self.running = False
         core.execution.on_installed(self._seqno)

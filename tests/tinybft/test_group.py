@@ -187,3 +187,25 @@ def test_request_that_says_it_only_reads_may_not_write():
     assert group.run(5000, lambda: not group.nodes[2].client.busy)
     assert group.nodes[2].client.reply[0] == READ_ONLY
     assert group.execute(1, put)[0] == OK
+
+
+def test_transfer_whose_root_does_not_match_starts_again():
+    group = Group(SMALL, Ledger)
+    late = group.nodes[3]
+    late.hal.up = False
+    workload = run(group, clients=(0, 4), each=10)
+    state = late.replica.core.state
+    install, refused = state.finish_install, []
+
+    def refuse_once(*arguments):
+        if refused:
+            return install(*arguments)
+        refused.append(arguments)
+        return False
+
+    state.finish_install = refuse_once
+    late.hal.up = True
+    group.settle()
+    assert refused and late.replica.progress.last_executed > 0
+    check_converged(group)
+    workload.check()
