@@ -16,7 +16,7 @@ Allocates nothing outside hashing.
 """
 
 from tinybft import faults, wire
-from tinybft.compat import micropython
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal
 from tinybft.slots import (
     ACCEPTED,
@@ -26,6 +26,8 @@ from tinybft.slots import (
     TIME_IN_DOUBT,
     VOUCHED_ONLY,
 )
+
+_SEQNO_MAX = const(0xFFFFFFFF)  # what the u32 in the header holds
 
 
 class Agreement:
@@ -314,5 +316,7 @@ class Agreement:
             return False  # without the client table it would propose what was executed already
         number = self.next_seqno()
         if number > progress.high_mark():
+            if number > _SEQNO_MAX:
+                self.core.faults.count(faults.SEQNO_EXHAUSTED)
             return False
         return number - progress.last_executed <= self.core.config.PIPELINE

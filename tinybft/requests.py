@@ -129,12 +129,6 @@ class Requests:
                 copy(post.buf, 0, self.buf, self.request_at(client), length)
                 post.relay(progress.primary(), post.buf, length)
 
-    def propose_again(self):
-        """What was proposed in a view that ended waits again."""
-        for client in range(self._client_count):
-            if self.phase(client) == PROPOSED:
-                self.set_phase(client, WAITING)
-
 
 class Replies:
     """The last reply to every client, ready to be sent again."""

@@ -6,6 +6,7 @@
 from tests.tinybft.bench import Ledger, make_config
 from tests.tinybft.group import Group, RamStore
 from tests.tinybft.oracle import Workload, check_converged
+from tinybft import faults
 from tinybft.octets import put_u32
 from tinybft.request_ids import RequestIds
 
@@ -102,6 +103,7 @@ def test_last_seqnos_of_all():
     assert len(workload.answers) == 7
     for replica in group.replicas():
         assert replica.progress.last_executed == 2**32 - 1
+    assert group.nodes[0].faults.counts[faults.SEQNO_EXHAUSTED] > 0
 
 
 def test_views_around_the_limits():
