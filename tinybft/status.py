@@ -20,7 +20,15 @@ Does not allocate.
 from tinybft import wire
 from tinybft.clock import elapsed
 from tinybft.compat import const, micropython
-from tinybft.slots import ACCEPTED, COMMITTED, PRE_PREPARED, PREPARED, VOUCHED_ONLY
+from tinybft.slots import (
+    ACCEPTED,
+    COMMITTED,
+    HAS_BATCH,
+    NAMED,
+    PRE_PREPARED,
+    PREPARED,
+    VOUCHED_ONLY,
+)
 
 _SLOT_STATE = const(15)  # the slot flags that STATUS tells: pre-prepared .. committed
 _ROUND_MAX = const(255)
@@ -108,7 +116,9 @@ class Status:
         executed = progress.last_executed
         if self.core.transfer.running or self.core.agreement.last_seen > executed:
             return True
-        if self.core.requests.waiting:
+        if self.core.requests.waiting or not progress.active:
+            return True
+        if self.core.agreement.is_reagreeing():
             return True
         if executed // self._interval * self._interval > progress.low_mark:
             return True
@@ -171,19 +181,21 @@ class Status:
             voters = core.checkpoints.voters(progress.low_mark + i * self._interval)
             wire.put_mask(buf, at, self._mask_length, voters)
             at += self._mask_length
-        wire.put_mask(buf, at, self._mask_length, 0)  # VIEW-CHANGEs held: none is pending
+        wire.put_mask(buf, at, self._mask_length, core.view_change.settled())
         core.post.multicast(at + self._mask_length)
 
     def _put_slot(self, buf, at, number):
         slots = self.core.slots
+        progress = self.core.progress
         base = slots.find(number)
         state = 0
         missing = 0
         prepares = 0
         commits = 0
-        if number <= self.core.progress.last_executed:
-            state = _SLOT_STATE
-        elif base >= 0:
+        if base < 0 or number < self.core.agreement.first_open():
+            if number <= progress.last_executed or not progress.active:
+                state = _SLOT_STATE
+        elif progress.active:
             state = slots.flags(base) & _SLOT_STATE
             if slots.has(base, VOUCHED_ONLY):
                 state = 0  # the primary's own copy would still be welcome
@@ -191,6 +203,12 @@ class Status:
             commits = slots.commits(base)
             if state & PRE_PREPARED:
                 missing = slots.missing(base)
+        else:
+            missing = slots.missing(base) if slots.has(base, HAS_BATCH) else 0
+            if missing:
+                state = PRE_PREPARED
+            elif not slots.has(base, NAMED):
+                state = _SLOT_STATE
         buf[at] = state
         wire.put_mask(buf, at + 1, 2, missing)
         wire.put_mask(buf, at + 3, self._mask_length, prepares)
@@ -219,8 +237,14 @@ class Status:
             self.on_work()
         tail = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH + count * self._slot_length
         self._answer_checkpoints(buf, tail, sender, their_low)
-        if wire.view(buf) == progress.view and progress.active:
-            self._answer_slots(buf, count, sender, their_low)
+        tail += self._checkpoint_count * self._mask_length
+        settled = wire.get_mask(buf, tail, self._mask_length)
+        core.view_change.answer(buf, settled, wire.status_round(buf))
+        if wire.view(buf) == progress.view:
+            if progress.active and wire.flags(buf) & wire.FLAG_ACTIVE:
+                self._answer_slots(buf, count, sender, their_low)
+            else:
+                self._answer_batches(buf, count, sender, their_low)
 
     def _answer_checkpoints(self, buf, at, sender, their_low):
         core = self.core
@@ -242,12 +266,31 @@ class Status:
         executed = wire.status_last_executed(buf)
         for number in range(their_low + 1, last + 1):
             base = core.slots.find(number)
-            if base >= 0 and number > executed and core.slots.has(base, ACCEPTED):
+            if base >= 0 and core.slots.has(base, ACCEPTED):
                 if number <= their_low + count:
                     self._answer_slot(base, buf, at, sender, turn)
-                else:
+                elif number > executed:
                     self._answer_unknown(base, sender, turn)
             at += self._slot_length
+
+    def _answer_batches(self, buf, count, sender, their_low):
+        """Between views: batches and bodies that a new primary needs to begin its own."""
+        core = self.core
+        at = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH
+        for number in range(their_low + 1, their_low + count + 1):
+            if not buf[at] & COMMITTED:
+                missing = wire.get_mask(buf, at + 1, 2)
+                self._answer_batch(core.slots.find(number), missing, sender)
+                self._answer_batch(core.slots.find_kept(number), missing, sender)
+            at += self._slot_length
+
+    def _answer_batch(self, base, missing, sender):
+        core = self.core
+        if base >= 0 and core.slots.has(base, HAS_BATCH) and core.slots.request_count(base):
+            if missing:
+                core.batches.send_bodies(base, missing, sender)
+            else:
+                core.batches.send(base, sender)
 
     def _is_my_turn(self, sender, round_number):
         progress = self.core.progress
@@ -258,7 +301,7 @@ class Status:
 
     def _answer_unknown(self, base, sender, turn):
         core = self.core
-        if turn:
+        if turn and core.slots.request_count(base):
             core.batches.send(base, sender)
         if not core.progress.is_primary():
             core.agreement.send_vote(wire.PREPARE, base, sender)
@@ -274,7 +317,8 @@ class Status:
         if turn:
             missing = wire.get_mask(buf, at + 1, 2)
             if not state & PRE_PREPARED:
-                core.batches.send(base, sender)
+                if core.slots.request_count(base):  # null is what the NEW-VIEW said
+                    core.batches.send(base, sender)
             elif missing:
                 core.batches.send_bodies(base, missing, sender)
         prepares = wire.get_mask(buf, at + 3, self._mask_length)
