@@ -126,7 +126,7 @@ class NewView:
             return faults.NOT_NEEDED
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
         if not self._is_confirmed(core.auth.digest):
-            if self.is_held:
+            if self.is_held or sender == progress.replica_id:
                 return faults.NOT_NEEDED
             if not core.auth.check_digested(buf, wire.NEW_VIEW, sender):
                 return faults.MAC
@@ -272,7 +272,7 @@ class NewView:
         if index:
             self._attempt += 1
             candidate = self.decision.candidate(members, seqno, self._attempt % index)
-            self.core.agreement.want(seqno, self._buf, candidate)
+            self.core.handover.want(seqno, self._buf, candidate)
         return False
 
     # --- installing ---
@@ -286,7 +286,7 @@ class NewView:
             self.stable = min(checkpoint, self.decision.provably_stable(members))
             core.checkpoints.raise_low_mark(self.stable)
         progress.active = True
-        core.agreement.begin_view(checkpoint, self.end())
+        core.handover.begin_view(checkpoint, self.end())
         self._applied = checkpoint
         self.apply()
         core.requests.propose_again()
@@ -305,4 +305,4 @@ class NewView:
             at = self._batch_at(self._applied - self.checkpoint())
             self._applied += 1
             if self._applied > progress.low_mark:
-                core.agreement.adopt(self._applied, self._buf, at)
+                core.handover.adopt(self._applied, self._buf, at)
