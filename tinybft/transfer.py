@@ -255,7 +255,9 @@ class Transfer:
             return faults.MAC
         self._count_served(sender)
         if not core.state.holds(seqno):
-            core.checkpoints.send(core.checkpoints.last_taken, sender, wire.FLAG_GONE)
+            newest = core.checkpoints.last_taken
+            if newest:
+                core.checkpoints.send(newest, sender, wire.FLAG_GONE)
             return 0
         level = wire.fetch_level(buf)
         index = wire.fetch_index(buf)
