@@ -83,8 +83,8 @@ class Crypto:
         return tag != self._zero and tag == bytes(tagged[tag_at : tag_at + self.tag_length])
 
     def digest_into(self, buf, start, length, out, at):
-        with_end = memoryview(buf)[start : start + length]
-        out[at : at + 32] = hashlib.sha256(with_end).digest()
+        span = memoryview(buf)[start : start + length]
+        out[at : at + 32] = hashlib.sha256(span).digest()
 
 
 def make_crypto(config, own_id, seed):
@@ -158,7 +158,6 @@ class SimHal:
         self._waiting = []  # for the processor, when cpu_us > 0
         self._busy_until = 0
         self._wake_at = -1
-        self._in_step = False
         self._origin_us = 0  # local time was _local_us at world time _origin_us
         self._local_us = 0
         self._rate = _MILLION  # local microseconds per million of the world's
@@ -212,7 +211,9 @@ class SimHal:
         """At once; what is in volatile memory is gone, the store is kept."""
         self.up = False
         self.frozen = False
+        self.node = None
         self._inbox = []
+        self._outbox = []
         self._waiting = []
         self._wake_at = -1
         self.store.bytes_left = -1
@@ -292,31 +293,37 @@ class SimHal:
         world = self.world
         failure = None
         cut = False
+        world.step_count += 1
         try:
             action()
         except PowerCut:
             cut = True
         except Exception as error:  # noqa: BLE001 - that one escapes is what is looked for
             failure = error
-        outbox = self._outbox
-        if outbox:
-            self._outbox = []
-            for target, message in outbox:
-                if world.on_sent:
-                    world.on_sent(self, target, message)
-                world.medium.send(self, target, message)
+        if self._outbox:
+            self._flush()
         if cut:
             self.power_off()
             if world.on_power_cut:
                 world.on_power_cut(self)
-            return
-        if failure is not None:
+        elif failure is not None:
             world.on_failed(self, failure)
-            return
-        if self.up:
+        elif self.up:
             self._rearm()
             if world.on_stepped:
                 world.on_stepped(self)
+
+    def _flush(self):
+        """Send what the step sent, unless the device loses power in between."""
+        outbox, self._outbox = self._outbox, []
+        world = self.world
+        boot = self.boots
+        for target, message in outbox:
+            if not self.up or boot != self.boots:
+                return
+            if world.on_sent:
+                world.on_sent(self, target, message)
+            world.medium.send(self, target, message)
 
     def _rearm(self):
         """Be woken when the next timer of the node is due."""
@@ -355,6 +362,7 @@ class World:
         self.config = config
         self.seed = seed
         self.now_us = 0
+        self.step_count = 0
         self.random = Random(seed)
         self.hals = []
         self.medium = None

@@ -178,7 +178,7 @@ class Radio:
                 self._draw(number)
         self._contend()
         for message, _ in ended:
-            if message.sent == len(message.bodies) or message.collided:
+            if message.sent == len(message.bodies):
                 self._finish(message)
 
     def _lose(self, message):
@@ -190,8 +190,6 @@ class Radio:
     def _finish(self, message):
         """All frames of a message were sent: who got every one of them has the message."""
         world = self.world
-        if message.sent < len(message.bodies):
-            return
         lost = []
         base = world.now_us + int(self.delay_ms * 1000)
         jitter = int(self.jitter_ms * 1000) + 1
@@ -200,7 +198,7 @@ class Radio:
             if not message.collided and peer.number not in message.losers:
                 for later, octets in world.routed(message.hal, peer, message.octets):
                     arrived = True
-                    copies = 2 if random_chance(world, self.duplicate) else 1
+                    copies = 1 + world.random.chance(self.duplicate)
                     for _ in range(copies):
                         delay = later + (world.random.below(jitter) if jitter > 1 else 0)
                         world.at(base + delay, peer.deliver, octets)
@@ -208,7 +206,3 @@ class Radio:
                 lost.append(peer.number)
         if world.on_aired:
             world.on_aired(message.hal, message.target, message.octets, lost, message.collided)
-
-
-def random_chance(world, share):
-    return share > 0 and world.random.chance(share)

@@ -25,8 +25,21 @@ _SMALL = {
     "BLOCK_LENGTH": 64,
     "RAM_MAX": 2000000,
 }
-# The votes of an operation occupy the one channel for n (n + 1) frames of some 2 ms.
-_ON_RADIO = {"STATUS_MS": 1000, "REQUEST_MS": 3000, "VIEW_CHANGE_MS": 6000, "RETRY_MAX_MS": 3000}
+
+
+def _times_on_radio(replica_count, radio):
+    """Time-outs from the time that the n (n + 1) votes of an operation occupy the channel."""
+    operation_ms = max(10, replica_count**2 * 5 // (4 if radio < 5 else 12))
+    retry_ms = 5 * operation_ms // 2
+    request_ms = max(3000, 40 * operation_ms)
+    return {
+        "REPAIR_MS": operation_ms,
+        "RETRY_MS": retry_ms,
+        "STATUS_MS": max(1000, 4 * retry_ms),
+        "REQUEST_MS": request_ms,
+        "VIEW_CHANGE_MS": 2 * request_ms,
+        "RETRY_MAX_MS": request_ms,
+    }
 
 
 def configuration(replica_count=4, radio=None, **changed):
@@ -48,7 +61,7 @@ def _configuration(replica_count, radio, changed):
         raise Refusal(*complaints)
     values.update(_SMALL, FAULT_COUNT=(replica_count - 1) // 3, CLIENT_COUNT=replica_count + 1)
     if radio is not None:
-        values.update(_ON_RADIO, REPAIR_MS=8, RETRY_MS=12 * replica_count)
+        values.update(_times_on_radio(replica_count, radio))
     unknown = [name for name, _ in changed if name not in values]
     if unknown:
         raise Refusal(f"{', '.join(unknown)}: no such constant in tinybft/config.py")

@@ -29,6 +29,7 @@ from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
 from tinybft.auth import Authenticator
 from tinybft.node import Node
+from tinybft.request_ids import StoreError
 from tinybft.structure import Wire
 from tools.simulate import operations
 from tools.simulate.byzantine import behaviours
@@ -109,7 +110,7 @@ class Sim:
         world.on_heard = self.oracles.heard
         world.on_stepped = self._on_stepped
         world.on_power_cut = self._on_power_cut
-        world.on_failed = self.oracles.escaped
+        world.on_failed = self._on_failed
         if self.trace:
             world.on_aired = self.trace.aired
         for node_id in range(self.client_count):
@@ -130,6 +131,10 @@ class Sim:
     def run_until(self, predicate, ms):
         """Let time pass until `predicate()` holds; False if it did not within `ms`."""
         return self.world.run(ms, predicate)
+
+    def after(self, ms, action):
+        """Call `action()` when `ms` milliseconds have passed."""
+        self.world.at(self.world.now_us + int(ms * 1000), lambda _: action(), None)
 
     # --- clients ---
 
@@ -153,11 +158,12 @@ class Sim:
 
     def _submit_next(self, client):
         hal = self.world.hals[client]
-        if hal.up and not hal.frozen and self._waiting[client]:
-            if self._outstanding[client] is None and not hal.node.client.busy:
-                handle = self._waiting[client].popleft()
-                self._outstanding[client] = handle
-                hal.act(lambda: self._begin(hal, handle))
+        if not self._waiting[client] or self._outstanding[client] is not None:
+            return
+        if hal.up and not hal.frozen and not hal.node.client.busy:
+            handle = self._waiting[client].popleft()
+            self._outstanding[client] = handle
+            hal.act(lambda: self._begin(hal, handle))
 
     def _begin(self, hal, handle):
         node = hal.node
@@ -281,6 +287,15 @@ class Sim:
     def drift(self, i, percent):
         """Let the clock of a device run faster, or slower if below zero."""
         self.device(i).set_rate(int(percent * 10000))
+
+    def _on_failed(self, hal, error):
+        """An exception came out of a step. A store that cannot be trusted keeps its node from
+        starting, on purpose; anything else is a violation."""
+        if not isinstance(error, StoreError):
+            self.oracles.escaped(hal, error)
+        self.log(f"{self.name(hal.number)} does not start: {error}")
+        hal.power_off()
+        self._lose_operations(hal)
 
     # --- network ---
 
