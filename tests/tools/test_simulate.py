@@ -167,7 +167,7 @@ def test_failing_seed_is_shrunk(monkeypatch):
 
     def checked(self, ms):
         if not self._sim.is_up(3):
-            self._fail("L1", "as the test wants")
+            self._fail("L9", "as the test wants")
         return check(self, ms)
 
     monkeypatch.setattr(liveness.Liveness, "check", checked)

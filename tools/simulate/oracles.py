@@ -324,7 +324,8 @@ class Oracles:
         if seqno <= self.height:
             return
         batch = batch_in_slot(core, seqno)
-        if batch is None and executed % self._interval == 0 and executed > self.height:
+        # A slot may serve the next round of the ring by the end of the step that executed it.
+        if batch is None and core.slots.find(seqno + self._window) < 0:
             self._fail("S2", f"R{number} is at {executed}, nobody correct executed {seqno}")
         self._agree(number, seqno, batch, [])
 

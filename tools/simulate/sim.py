@@ -23,7 +23,8 @@ import hashlib
 import random
 from collections import Counter, deque
 
-from hal.sim import Network, World, make_crypto
+from hal.sim import Network, World
+from hal.sim_parts import make_crypto
 from hal.sim_radio import CPU_US, Radio
 from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
