@@ -129,6 +129,17 @@ def test_what_is_stable_is_not_claimed():
     assert p[0][0] == 3
 
 
+def test_claims_end_with_their_window():
+    """The ring place of a seqno serves the one W later."""
+    bench = Bench(2)
+    for seqno in (1, 2):
+        bench.execute(seqno, seqno)
+    assert len(join(bench, 1)[1]) == 2
+    bench.stabilise(2)
+    assert bench.progress.low_mark == 2
+    assert join(bench, 5) == ([(2, bench.own_checkpoint(2))], [], [])
+
+
 def test_claims_of_the_primary():
     bench = Bench(0)
     bench.feed(bench.request(4, 1, b"\x04a"))
