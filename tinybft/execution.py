@@ -136,8 +136,6 @@ class Execution:
                 self._execute(client, number, slots.buf, slots.body_at(base, i))
                 executed += 1
         self._write_record(time_s, time_ms, executed)
-        if executed:
-            self.core.timers.on_executed()
 
     @micropython.native
     def _is_before_record(self, time_s, time_ms):
@@ -160,6 +158,7 @@ class Execution:
         core.replies.complete(client, number)
         self._write_table(client, number, result, result_length)
         core.requests.on_executed(client, number)
+        core.timers.on_executed(client)
         core.replies.send(client, number, False)
 
     def _call_service(self, length, result):
