@@ -113,6 +113,10 @@ class Requests:
         return self.phase(client) != NONE and equal(self.buf, at, digest, digest_at, 32)
 
     @micropython.native
+    def is_pending(self, client, number):
+        return self.phase(client) != NONE and self.request_id(client) == number
+
+    @micropython.native
     def on_executed(self, client, number):
         """Request `number` of `client` was executed: what waits with it or before it is done."""
         if self.phase(client) != NONE and self.request_id(client) <= number:
