@@ -85,15 +85,13 @@ class Execution:
         core.checkpoints.adopt(seqno)
         self.load_clock()
         core.timers.restart()
-        waiting = 0
         for client in range(core.config.CLIENT_COUNT):
             number = self.last_request_id(client)
             if core.requests.is_pending(client, number):
-                waiting |= 1 << client
-            core.requests.on_executed(client, number)
-        for client in range(core.config.CLIENT_COUNT):
-            if waiting >> client & 1:  # executed by the others: its client may still wait here
-                core.replies.send(client, self.last_request_id(client), True)
+                core.requests.on_executed(client, number)
+                core.replies.send(client, number, True)  # it may still wait for this replica
+            else:
+                core.requests.on_executed(client, number)
 
     # --- running batches ---
 
