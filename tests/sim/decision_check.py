@@ -25,7 +25,9 @@ from itertools import combinations
 
 from tests.sim import decision_model as model
 from tests.sim.decision_model import CHECKPOINT, FORGED, NULL, OMITTED, Rules, Violation, claim
+from tests.sim.decision_packed import PackedDecision, compare
 from tests.sim.decision_walk import walk
+from tinybft.decision import Decision
 
 
 class OneSeqno:
@@ -92,8 +94,6 @@ class OneSeqno:
         return permitted
 
     def compare(self, claims):
-        from tests.sim.decision_packed import compare
-
         return compare(self.rules, self.packed, [_vote_with(c) for c in claims], (1,))
 
 
@@ -148,8 +148,6 @@ class Windows:
     def check_set(self, votes, correct, committed, everybody):
         self.counts["sets"] += 1
         if self.packed and self.counts["sets"] % self.stride == 0:
-            from tests.sim.decision_packed import compare
-
             self.counts["compared"] += compare(
                 self.rules, self.packed, votes, range(1, 6), (NULL, 1, FORGED)
             )
@@ -157,7 +155,7 @@ class Windows:
         check_votes(self.rules, votes, correct, commits, model.WINDOW, everybody)
 
 
-def check_votes(rules, votes, correct, committed, window, everybody):  # noqa: PLR0913
+def check_votes(rules, votes, correct, committed, window, everybody):
     """Raise Violation if the decision over `votes` loses a commit or does not terminate.
 
     `correct` are the votes of correct replicas among them, `committed` the (seqno, digest)
@@ -174,10 +172,12 @@ def check_votes(rules, votes, correct, committed, window, everybody):  # noqa: P
     for n, _ in committed:
         if n > begin + window:
             raise Violation(f"safety: {n} is committed, behind {begin} + W: {votes}")
-    _check_seqnos(rules, votes, correct, committed, range(begin + 1, begin + window + 1), everybody)
+    _check_seqnos(
+        rules, votes, correct, committed, range(begin + 1, begin + window + 1), everybody
+    )
 
 
-def _check_seqnos(rules, votes, correct, committed, seqnos, everybody):  # noqa: PLR0913
+def _check_seqnos(rules, votes, correct, committed, seqnos, everybody):
     for n in seqnos:
         permitted = rules.permitted([claim(vote, n) for vote in votes])
         lost = [d for s, d in committed if s == n and permitted - {d}]
@@ -228,8 +228,6 @@ class Walks:
                 self.compare(votes, group.window)
 
     def compare(self, votes, window):
-        from tests.sim.decision_packed import compare
-
         low = min(vote.low_mark for vote in votes)
         seqnos = range(low + 1, low + 2 * window + 1)
         self.counts["compared"] += compare(self.rules, self.packed, votes, seqnos)
@@ -370,10 +368,9 @@ def finds(campaign, *args):
 # --- command line ------------------------------------------------------------------------
 
 
-def packed_for(seed, fault_count=1, window=4, interval=2):
-    from tests.sim.decision_packed import PackedDecision
-
-    return PackedDecision(random.Random(seed), fault_count, window, interval)
+def packed_for(seed, fault_count=1, window=4, interval=2, decision=Decision):
+    """The real code, with names, orders and number ranges drawn from `seed`."""
+    return PackedDecision(random.Random(seed), fault_count, window, interval, decision)
 
 
 def campaigns(long):

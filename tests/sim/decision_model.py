@@ -16,7 +16,7 @@ whoever is the primary; a faulty primary, which may propose to each replica some
 every log that a correct one allows, and by leaving out views it can be primary of each of them.
 """
 
-from itertools import combinations, permutations, product
+from itertools import combinations, product
 from typing import NamedTuple
 
 NULL = 0
@@ -139,7 +139,7 @@ def _swap_digests(entries):
 
 
 def logs_after(log, view, allowed):
-    """Yield every log that `view` can make of `log` (f = 1) if it accepts the digests `allowed`."""
+    """Yield every log that `view` can make of `log` (f = 1) if it accepts digests `allowed`."""
     for accepted in product((None, *allowed), repeat=3):
         able = [i for i in range(3) if accepted[i] is not None and accepted.count(accepted[i]) > 1]
         for count in range(len(able) + 1):
@@ -163,16 +163,14 @@ def _log_with(log, view, accepted, prepared):
 def claim_lies(new_view, rich=True):
     """What a faulty replica may claim about a seqno in a VIEW-CHANGE for `new_view`.
 
-    P: nothing, any one entry, or two; Q: all combinations (rich), or the extreme ones.
+    P: nothing or any one entry; Q: all combinations (rich), or the extreme ones.
     """
     views = range(new_view)
     entries = [(d, v) for d in (NULL, 1, 2, FORGED) for v in views]
     p_lies = [(), *((entry,) for entry in entries)]
-    if rich:
-        p_lies += [pair for pair in combinations(entries, 2) if pair[0][0] != pair[1][0]]
     lies = [Claim(False, (), ())]
     for p in p_lies:
-        lies += [Claim(True, p, q) for q in _q_lies(views, p, rich and len(p) < 2)]
+        lies += [Claim(True, p, q) for q in _q_lies(views, p, rich)]
     return lies
 
 
@@ -260,7 +258,9 @@ def _held_choices(states, executed, newest):
 
 
 def _inside_window(replica):
-    return not any(replica.states[replica.low_mark + WINDOW :])
+    """No slot and no checkpoint above the high mark: who fetches one raises its low mark."""
+    high = replica.low_mark + WINDOW
+    return not any(replica.states[high:]) and max(replica.held) <= high
 
 
 def vote_of(replica):
@@ -269,7 +269,7 @@ def vote_of(replica):
     inside = [(n, replica.states[n - 1]) for n in SEQNOS if low < n <= high]
     return Vote(
         low,
-        tuple((s, CHECKPOINT + s) for s in replica.held if s <= high),
+        tuple((s, CHECKPOINT + s) for s in replica.held),
         tuple((n, 1, 0) for n, state in inside if state >= _PREPARED),
         tuple((n, 1, 0) for n, state in inside if state >= _PRE_PREPARED),
     )
@@ -299,6 +299,17 @@ def vote_lies():
             )
 
 
-def orders(votes):
-    """All orders of a list of votes: the names of the replicas must not matter."""
-    return permutations(votes)
+# --- the low mark that a set of votes proves ----------------------------------------------
+
+
+def provably_stable(votes, fault_count, begin):
+    """The checkpoint that a replica may take for stable after a NEW-VIEW that begins at `begin`.
+
+    One correct replica has it or a later one stable (f+1 low marks), or f+1 correct replicas hold
+    *this* one (2f+1 list it). Listing a later one is not enough: who fetched that one may lack
+    this one, and then a later set of votes may have no checkpoint that f+1 list.
+    """
+    marks = sorted((vote.low_mark for vote in votes), reverse=True)
+    listed = [entry for vote in votes for entry in set(vote.checkpoints)]
+    shared = [s for s, d in listed if listed.count((s, d)) > 2 * fault_count]
+    return min(begin, max([marks[fault_count], *shared]))

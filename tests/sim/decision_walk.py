@@ -10,10 +10,10 @@ from tests.sim.decision_model import (
     FORGED,
     NULL,
     OMITTED,
-    Rules,
     Violation,
     Vote,
     claim,
+    provably_stable,
 )
 
 
@@ -32,6 +32,7 @@ class Replica:
         self.selected = {}  # X of this view
         self.first = 1  # the first seqno that this view agrees on
         self.sent = {}  # view: its VIEW-CHANGE
+        self.outdated = False  # that of its view says less than the replica holds by now
 
 
 class Walk:
@@ -107,7 +108,10 @@ class Walk:
 
     def stabilise(self, r):
         for s in sorted(r.held, reverse=True):
-            if s > r.low and sum(max(other.held) >= s for other in self.correct) > self.f:
+            if (
+                s > r.low
+                and sum(max(other.held, default=0) >= s for other in self.correct) > self.f
+            ):
                 if self.announced(s) > self.f:
                     self.raise_low(r, s)
                 return
@@ -135,6 +139,7 @@ class Walk:
             return False
         r.executed = s
         r.held.add(s)
+        r.outdated = True
         if stable:
             self.raise_low(r, s)
         return True
@@ -167,6 +172,7 @@ class Walk:
         self.close(r, view)
         r.active = False
         r.sent[view] = self.vote_of(r)
+        r.outdated = False
 
     def close(self, r, view):
         r.p, r.q = self.claims_of(r)
@@ -206,7 +212,7 @@ class Walk:
         r.active = True
         r.selected = choice
         r.first = begin + 1
-        stable = self.provably_stable(votes, begin)
+        stable = provably_stable(votes, self.f, begin)
         if stable > r.low and stable in r.held:
             self.raise_low(r, stable)
 
@@ -231,20 +237,6 @@ class Walk:
             end = max(end, n)
             selected[n] = self.rng.choice(digests)
         return selected
-
-    def provably_stable(self, votes, begin):
-        marks = sorted((vote.low_mark for vote in votes), reverse=True)
-        shared = sorted((s for s, _ in self.shared(votes)), reverse=True)
-        return min(begin, max(marks[self.f], *shared[:1], 0))
-
-    def shared(self, votes):
-        """Checkpoints that 2f+1 of the votes list or have left behind."""
-        listed = {entry for vote in votes for entry in vote.checkpoints}
-        return [
-            (s, d)
-            for s, d in listed
-            if sum((s, d) in vote.checkpoints for vote in votes) > 2 * self.f
-        ]
 
     # --- lies and checks ---
 
@@ -273,7 +265,15 @@ class Walk:
         checker.check(self, [self.vote_of(r) for r in self.correct], view, True)
         for waited in {v for r in self.correct for v in r.sent}:
             votes = [r.sent[waited] for r in self.correct if waited in r.sent]
-            checker.check(self, votes, waited, len(votes) == len(self.correct))
+            checker.check(self, votes, waited, self.all_wait(waited))
+
+    def all_wait(self, view):
+        """All correct replicas sent VIEW-CHANGEs for `view` that still tell what they hold.
+
+        Who fetches a checkpoint after its VIEW-CHANGE can make it stable elsewhere, and then
+        the group may need the next view: its VIEW-CHANGE of this one does not list it.
+        """
+        return all(r.view == view and not r.active and not r.outdated for r in self.correct)
 
     def committed_before(self, view):
         return [(n, d) for (n, d), v in self.committed.items() if v < view]
@@ -287,7 +287,3 @@ def walk(rng, checker, fault_count=1, steps=400):
         if rng.random() < 0.05:
             group.check(checker)
     return group
-
-
-def rules_of(fault_count):
-    return Rules(fault_count)
