@@ -134,15 +134,13 @@ class Walk:
             self.transfer(r, self.rng.choice(targets))
 
     def transfer(self, r, s):
-        stable = any(other.low >= s for other in self.correct)
-        if s > r.low + self.window and not stable:
-            return False
         r.executed = s
         r.held.add(s)
         r.outdated = True
-        if stable:
+        if any(other.low >= s for other in self.correct):
             self.raise_low(r, s)
-        return True
+        elif s > r.low + self.window:
+            self.raise_low(r, s - self.window)  # who has s above its window had this one stable
 
     # --- view change ---
 
@@ -219,7 +217,10 @@ class Walk:
     def reach(self, r, begin):
         if not any(begin in other.held or other.low > begin for other in self.correct):
             raise Violation(f"nobody holds the chosen checkpoint {begin}")
-        return any(begin in other.held for other in self.correct) and self.transfer(r, begin)
+        if not any(begin in other.held for other in self.correct):
+            return False
+        self.transfer(r, begin)
+        return True
 
     def choose(self, votes, chosen):
         """X as {seqno: digest}, one of those that are valid, or None."""

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from tests.sim import decision_check as check
+from tests.sim import decision_walk
 from tests.sim.decision_model import (
     CHECKPOINT,
     FORGED,
@@ -170,6 +171,42 @@ def test_a_later_checkpoint_does_not_prove_an_earlier_one_stable():
     assert seven.checkpoint([a, b, c, d, e]) == (0, CHECKPOINT)
     assert seven.checkpoint([a, b, vote(2), d, e]) is None
     assert provably_stable(votes, 2, 2) == 0
+
+
+def literal_provably_stable(votes, fault_count, begin):
+    """The (2f+1)-th largest newest checkpoint, whether the votes list that one or not."""
+    marks = sorted((vote.low_mark for vote in votes), reverse=True)
+    newest = sorted((max(vote.checkpoints)[0] for vote in votes), reverse=True)
+    return min(begin, max(marks[fault_count], newest[2 * fault_count]))
+
+
+@pytest.mark.parametrize(("rule", "stalls"), [(None, False), (literal_provably_stable, True)])
+def test_a_stall_that_the_newest_checkpoints_bring(monkeypatch, rule, stalls):
+    """F41: the same story as a run of five correct replicas of seven, from the first seqno on."""
+    if rule:
+        monkeypatch.setattr(decision_walk, "provably_stable", rule)
+    checker = check.Walks(Rules(2))
+    group = decision_walk.Walk(random.Random(1), checker.rules, 2)
+    a, b, c, d, e = group.correct
+    for n in range(1, 5):
+        for r in (b, c, d):
+            r.log[n] = [1, True, n <= {b: 4, c: 2, d: 0}[r]]
+    for r, last in ((b, 4), (c, 2)):
+        while r.executed < last:
+            group.execute(r)
+    for r in group.correct:
+        group.leave(r, 1)
+    lie = Vote(0, ((0, CHECKPOINT), (4, CHECKPOINT + 4)), (), ())
+    group.install_from(a, 1, [r.sent[1] for r in (b, c, d)] + [lie, lie])
+    assert a.held == {0, 4} and a.low == 0
+    for r in group.correct:
+        group.leave(r, 2)
+    lie = Vote(0, ((0, CHECKPOINT), (2, CHECKPOINT + 2)), (), ((3, 1, 0), (4, 1, 0)))
+    group.install_from(c, 2, [r.sent[2] for r in (a, b, c)] + [lie, lie])
+    assert c.active
+    for r in group.correct:
+        group.leave(r, 3)
+    assert (checker.rules.checkpoint([r.sent[3] for r in group.correct]) is None) == stalls
 
 
 def test_a_false_checkpoint_of_f_replicas_is_never_chosen():
