@@ -21,6 +21,8 @@ from tinybft.octets import copy, equal
 from tinybft.slots import (
     ACCEPTED,
     COMMITTED,
+    HAS_BATCH,
+    NAMED,
     PRE_PREPARED,
     PREPARED,
     TIME_IN_DOUBT,
@@ -38,8 +40,6 @@ class Agreement:
         self._quorum = core.quorum
         self._fault_count = config.FAULT_COUNT
         self._pipeline = config.PIPELINE
-        self._digest = None
-        self._authentic = False
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
 
@@ -50,17 +50,14 @@ class Agreement:
         progress = self.core.progress
         sender = wire.sender(buf)
         number = wire.seqno(buf)
-        fault = self._misplaced(buf, number)
+        known = self.slots.find(number)
+        if known >= 0 and self.slots.has(known, NAMED) and wire.view(buf) == progress.view:
+            return self.core.handover.on_named(known, buf)
+        if not progress.active:
+            return self.core.handover.on_late_pre_prepare(known, buf)
+        fault = self._misplaced(buf, number) or self._unwanted(known, sender, buf)
         if fault:
             return fault
-        if progress.is_primary():
-            return faults.SENDER
-        known = self.slots.find(number)
-        if known >= 0 and (
-            self._has_from_primary(known)
-            or (sender != progress.primary() and self._is_vouched(known))
-        ):
-            return faults.NOT_NEEDED
         if not self.core.auth.check(buf, wire.PRE_PREPARE, sender):
             return faults.MAC
         base = self.slots.open(number)
@@ -74,9 +71,27 @@ class Agreement:
         if fault:
             return fault
         forwarded = sender != progress.primary()
-        self.slots.set_flag(base, PRE_PREPARED | (VOUCHED_ONLY if forwarded else 0))
+        flags = PRE_PREPARED | HAS_BATCH
+        self.slots.set_flag(base, flags | VOUCHED_ONLY if forwarded else flags)
         self.slots.adopt_votes(base)
-        return self._advance(base)
+        return self.advance(base)
+
+    @micropython.native
+    def _unwanted(self, known, sender, buf):
+        """Why a PRE-PREPARE for the slot `known` (-1: new) is refused; 0: it is not."""
+        progress = self.core.progress
+        if progress.is_primary():
+            return faults.NOT_NEEDED
+        if known >= 0 and (
+            self._has_from_primary(known)
+            or (sender != progress.primary() and self._is_vouched(known))
+        ):
+            return faults.NOT_NEEDED
+        if wire.seqno(buf) < self.core.handover.agreed_from:
+            return faults.OUTSIDE_WINDOW
+        if wire.batch_count(buf, wire.HEADER_LENGTH) == 0:
+            return faults.BATCH  # only a NEW-VIEW orders nothing
+        return 0
 
     @micropython.native
     def on_prepare(self, buf):
@@ -92,7 +107,7 @@ class Agreement:
         sender = wire.sender(buf)
         number = wire.seqno(buf)
         fault = self._misplaced(buf, number)
-        if fault:
+        if fault and not (kind == wire.COMMIT and self.core.handover.is_of_view_left(buf, number)):
             return fault
         if kind == wire.PREPARE and sender == progress.primary():
             return faults.SENDER
@@ -130,7 +145,7 @@ class Agreement:
                 slots.add_prepare(base, sender)
             else:
                 slots.add_commit(base, sender)
-            return self._advance(base)
+            return self.advance(base)
         if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
             return faults.EQUIVOCATION
         if not slots.has(base, PRE_PREPARED) and kind == wire.COMMIT:
@@ -156,9 +171,11 @@ class Agreement:
     # --- from stored to committed ---
 
     @micropython.native
-    def _advance(self, base):
+    def advance(self, base):
         """Take the slot as far as its votes and bodies allow."""
         slots = self.slots
+        if not self.core.progress.active:
+            return self.core.handover.learn(base)
         if not slots.has(base, ACCEPTED):
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
@@ -208,82 +225,6 @@ class Agreement:
         else:
             core.post.unicast(receiver, end)
 
-    # --- bodies ---
-
-    @micropython.native
-    def wants_body_of(self, client, number):
-        """True if a batch of the window names request `number` of `client`, and lacks it or
-        could not check its tag."""
-        return self._fill(client, number, None)
-
-    def on_body(self, buf, client, number, digest, authentic):  # noqa: PLR0913
-        """Give the REQUEST in `buf` to the slots that want it. True if it was of use.
-
-        `authentic`: its tag was good here.
-        """
-        self._digest = digest
-        self._authentic = authentic
-        return self._fill(client, number, buf)
-
-    @micropython.native
-    def _fill(self, client, number, message):
-        slots = self.slots
-        progress = self.core.progress
-        found = False
-        for seqno in range(progress.last_executed + 1, self._end()):
-            base = slots.find(seqno)
-            if base < 0 or not slots.has(base, PRE_PREPARED):
-                continue
-            wanted = slots.missing(base)
-            if not slots.has(base, ACCEPTED):
-                wanted |= slots.doubts(base)
-            if wanted and self._fill_slot(base, wanted, client, number, message):
-                found = True
-        return found
-
-    def _fill_slot(self, base, wanted, client, number, message):
-        found = False
-        index = 0
-        while wanted:
-            entry = self.slots.entry_at(base, index)
-            if wanted & 1 and self.core.batches.names(entry, client, number):
-                if message is None:
-                    return True
-                if self.core.batches.is_body(entry, message, self._digest):
-                    found = self._fill_entry(base, index, message) or found
-            wanted >>= 1
-            index += 1
-        if found:
-            self._advance(base)
-        return found
-
-    @micropython.native
-    def _fill_entry(self, base, index, message):
-        slots = self.slots
-        missing = slots.missing(base) >> index & 1
-        if missing:
-            slots.put_body(base, index, message, 0)
-        if self._authentic:
-            self.core.batches.trust(base, index)
-        return missing or self._authentic
-
-    @micropython.native
-    def on_authentic(self, client):
-        """The pending request of `client` is new and authentic: batches may wait for it."""
-        slots = self.slots
-        progress = self.core.progress
-        for seqno in range(progress.last_executed + 1, self._end()):
-            base = slots.find(seqno)
-            if base < 0 or not slots.has(base, PRE_PREPARED) or slots.has(base, ACCEPTED):
-                continue
-            self.core.batches.look_up(base)
-            self._advance(base)
-
-    @micropython.native
-    def _end(self):
-        """Behind the last seqno of which something is known."""
-        return min(self.last_seen, self.core.progress.high_mark()) + 1
-
     # --- the primary ---
 
     @micropython.native
@@ -296,12 +237,12 @@ class Agreement:
             base = self.slots.open(number)
             if not core.batches.fill(base):
                 break
-            self.slots.set_flag(base, PRE_PREPARED)
+            self.slots.set_flag(base, PRE_PREPARED | HAS_BATCH)
             self.last_proposed = number
             self.note(number)
             core.batches.send(base, -1)
             self.slots.adopt_votes(base)
-            self._advance(base)
+            self.advance(base)
             proposed = True
         return proposed
 

@@ -194,6 +194,11 @@ class Checkpoints:
             core.progress.low_mark = seqno
             core.state.release_below(seqno)
 
+    def raise_low_mark(self, seqno):
+        """A view change proved checkpoint `seqno` stable: the window moves there if it is held."""
+        if self.core.state.holds(seqno):
+            self._stabilise(seqno)
+
     def adopt(self, seqno):
         """The state is checkpoint `seqno` now, by transfer: where does the window go?
 
@@ -202,6 +207,8 @@ class Checkpoints:
         """
         progress = self.core.progress
         proven = seqno if self._is_called_stable(seqno) else max(0, seqno - self._window)
+        if self.core.new_view.stable <= seqno:
+            proven = max(proven, self.core.new_view.stable)
         progress.low_mark = max(progress.low_mark, proven)
         self.last_taken = seqno
         base = self._open(seqno)

@@ -65,6 +65,8 @@ REPLICA_COUNT = 3 * FAULT_COUNT + 1
 QUORUM = 2 * FAULT_COUNT + 1
 # one of them is correct
 WEAK_QUORUM = FAULT_COUNT + 1
+# open batches, and those that prepared in an earlier view
+SLOT_COUNT = 2 * WINDOW
 # snapshots alive at once
 CHECKPOINT_COUNT = WINDOW // CHECKPOINT_INTERVAL + 1
 # blocks of the application

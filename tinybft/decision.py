@@ -127,9 +127,9 @@ class Decision:
             return True
         for replica in range(self._replica_count):
             claim = self._prepared(members, replica, seqno)
-            if claim >= 0 and equal(self._buf, claim + _CLAIM_DIGEST, digest, at, 32):
-                if self._is_supported(members, seqno, claim):
-                    return True
+            named = claim >= 0 and equal(self._buf, claim + _CLAIM_DIGEST, digest, at, 32)
+            if named and self._is_supported(members, seqno, claim):
+                return True
         return False
 
     def candidate(self, members, seqno, index):
@@ -146,9 +146,9 @@ class Decision:
         """Condition B."""
         mask = 0
         for replica in range(self._replica_count):
-            if members >> replica & 1 and self.low_mark(replica) < seqno:
-                if self._prepared(members, replica, seqno) < 0:
-                    mask |= 1 << replica
+            needs = members >> replica & 1 and self.low_mark(replica) < seqno
+            if needs and self._prepared(members, replica, seqno) < 0:
+                mask |= 1 << replica
         return self._quorum.is_quorum(mask)
 
     def _is_supported(self, members, seqno, claim):
@@ -184,9 +184,9 @@ class Decision:
         entry = at + _ENTRIES + buf[at + _COUNTS] * _CHECKPOINT_LENGTH
         entry += buf[at + _COUNTS + 1] * _CLAIM_LENGTH
         for _ in range(buf[at + _COUNTS + 2]):
-            if buf[entry] == offset and get_u32(buf, entry + 1) >= view:
-                if equal(buf, entry + _CLAIM_DIGEST, buf, claim + _CLAIM_DIGEST, 32):
-                    return True
+            recent = buf[entry] == offset and get_u32(buf, entry + 1) >= view
+            if recent and equal(buf, entry + _CLAIM_DIGEST, buf, claim + _CLAIM_DIGEST, 32):
+                return True
             entry += _CLAIM_LENGTH
         return False
 

@@ -86,6 +86,7 @@ class Execution:
         self.load_clock()
         for client in range(core.config.CLIENT_COUNT):
             core.requests.on_executed(client, self.last_request_id(client))
+        core.timers.restart()
 
     # --- running batches ---
 
@@ -135,6 +136,8 @@ class Execution:
                 self._execute(client, number, slots.buf, slots.body_at(base, i))
                 executed += 1
         self._write_record(time_s, time_ms, executed)
+        if executed:
+            self.core.timers.on_executed()
 
     @micropython.native
     def _is_before_record(self, time_s, time_ms):

@@ -20,13 +20,14 @@ DIVERGED = const(11)  # a quorum has a checkpoint that differs from the own
 TRANSFER = const(12)  # META-DATA or DATA that does not hash to what was agreed
 SERVICE = const(13)  # the application raised an exception
 SEQNO_EXHAUSTED = const(14)  # 2**32 batches: the group stops here
-STALE_VIEW = const(15)
-OUTSIDE_WINDOW = const(16)
-NOT_NEEDED = const(17)  # a duplicate, or a vote behind a complete certificate
-OLD_REQUEST = const(18)
-UNVOUCHED = const(19)  # a forwarded pre-prepare that too few votes support so far
-RATE_LIMITED = const(20)
-COUNT = const(21)
+NEW_VIEW = const(15)  # a NEW-VIEW that its VIEW-CHANGEs do not permit
+STALE_VIEW = const(16)
+OUTSIDE_WINDOW = const(17)
+NOT_NEEDED = const(18)  # a duplicate, or a vote behind a complete certificate
+OLD_REQUEST = const(19)
+UNVOUCHED = const(20)  # a forwarded pre-prepare that too few votes support so far
+RATE_LIMITED = const(21)
+COUNT = const(22)
 
 NAMES = (
     "none",
@@ -44,6 +45,7 @@ NAMES = (
     "transfer",
     "service",
     "seqno_exhausted",
+    "new_view",
     "stale_view",
     "outside_window",
     "not_needed",

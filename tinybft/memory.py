@@ -1,6 +1,7 @@
 """The static regions: every byte that the protocol keeps, allocated once, sized by the sums below.
 
-    agreement    ring of W slots: batch, votes, request bodies of one seqno each
+    agreement    ring of W slots: batch, votes, request bodies of one seqno each; and a second
+                 one for the batches that P names
     checkpoint   W/K + 1 certificates and the newest CHECKPOINT of every peer
     event        pending request and last reply per client; P, Q, view-change messages; the
                  digests of a state transfer
@@ -117,15 +118,17 @@ def event_fields(config):
     n = config.REPLICA_COUNT
     w = config.WINDOW
     return (
-        ("p", w * 36, "W x (view 4 + digest 32): what prepared here"),
-        ("q", w * (config.FAULT_COUNT + 2) * 36, "W x (f + 2) x 36: what pre-prepared here"),
+        ("p", w * 40, "W x (seqno 4 + view 4 + digest 32): what prepared here"),
+        ("q", w * (config.FAULT_COUNT + 2) * 40, "W x (f + 2) x 40: what pre-prepared here"),
         (
             "view_changes",
             n * message_length(config, "VIEW-CHANGE"),
             "one VIEW-CHANGE message per replica",
         ),
+        ("view_change_digests", n * DIGEST_LENGTH, "n x digest 32 of the VIEW-CHANGE"),
         ("acks", n * 4, "n x u32 mask of matching VIEW-CHANGE-ACKs"),
         ("new_view", message_length(config, "NEW-VIEW"), "one NEW-VIEW message"),
+        ("installs", n * DIGEST_LENGTH, "n x digest 32 of the NEW-VIEW that it has installed"),
         (
             "transfer",
             sum(level_lengths(config)) * 36,
@@ -156,7 +159,7 @@ def scratch_fields(config):
 
 # region, table, how many of them, in words, row of the paper's Table I
 _TABLES = (
-    ("agreement", slot_fields, "WINDOW", "W", "agreement"),
+    ("agreement", slot_fields, "SLOT_COUNT", "2 W", "agreement"),
     ("checkpoint", certificate_fields, "CHECKPOINT_COUNT", "(W/K + 1)", "execution"),
     ("checkpoint", peer_fields, "REPLICA_COUNT", "n", "execution"),
     ("event", pending_fields, "CLIENT_COUNT", "clients", "client"),
@@ -199,7 +202,7 @@ class Memory:
         def ring(table, count):
             return bytearray(count * offsets(table(config))["size"])
 
-        self.slots = ring(slot_fields, config.WINDOW)
+        self.slots = ring(slot_fields, config.SLOT_COUNT)
         self.certificates = ring(certificate_fields, config.CHECKPOINT_COUNT)
         self.peers = ring(peer_fields, config.REPLICA_COUNT)
         self.pending = ring(pending_fields, config.CLIENT_COUNT)

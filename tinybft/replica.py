@@ -10,17 +10,24 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
 
     requests, replies   what clients want, and got        execution   runs batches in order
     agreement, batches  pre-prepare, prepare, commit      checkpoints stability, the window
-    status              repair of what was lost           transfer    catching up by state
+    bodies              requests that batches name        transfer    catching up by state
+    status              repair of what was lost           timers      when to lose patience
+    view_change, claims leaving a view                    new_view    beginning one
+    handover            batches from view to view
 """
 
 from tinybft import faults, wire
 from tinybft.agreement import Agreement
 from tinybft.batches import Batches
+from tinybft.bodies import Bodies
 from tinybft.checkpoint import Checkpoints
+from tinybft.claims import Claims
 from tinybft.clock import GroupClock
 from tinybft.compat import micropython
 from tinybft.execution import Execution
 from tinybft.faults import Faults
+from tinybft.handover import Handover
+from tinybft.newview import NewView
 from tinybft.post import Post
 from tinybft.progress import Progress
 from tinybft.quorum import Quorum
@@ -29,7 +36,9 @@ from tinybft.slots import Slots
 from tinybft.state import State
 from tinybft.status import Status
 from tinybft.structure import Wire
+from tinybft.timers import Timers
 from tinybft.transfer import Transfer
+from tinybft.viewchange import ViewChange
 
 
 class Core:
@@ -49,15 +58,22 @@ class Core:
         self.slots = Slots(config, memory)
         self.state = State(config, memory.state, auth.digest_into)
         self.client = None
+        self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
     def join(self, service):
         self.status = Status(self)
+        self.timers = Timers(self)
         self.requests = Requests(self)
         self.replies = Replies(self)
         self.batches = Batches(self)
+        self.bodies = Bodies(self)
         self.agreement = Agreement(self)
+        self.handover = Handover(self)
         self.checkpoints = Checkpoints(self)
         self.transfer = Transfer(self)
+        self.claims = Claims(self)
+        self.view_change = ViewChange(self)
+        self.new_view = NewView(self)
         self.execution = Execution(self, service)
         self.state.take_checkpoint(0)
 
@@ -88,6 +104,9 @@ class Replica:
         dispatch[wire.COMMIT] = core.agreement.on_commit
         dispatch[wire.REPLY] = self._on_reply
         dispatch[wire.CHECKPOINT] = core.checkpoints.on_checkpoint
+        dispatch[wire.VIEW_CHANGE] = core.view_change.on_view_change
+        dispatch[wire.VIEW_CHANGE_ACK] = core.view_change.on_ack
+        dispatch[wire.NEW_VIEW] = core.new_view.on_new_view
         dispatch[wire.STATUS] = self._on_status
         dispatch[wire.FETCH] = core.transfer.on_fetch
         dispatch[wire.META_DATA] = core.transfer.on_meta_data
@@ -107,8 +126,8 @@ class Replica:
         if not fault:
             kind = buf[1]
             sender = wire.sender(buf)
-            if sender == self._replica_id and kind != wire.REQUEST:
-                fault = faults.SENDER
+            if sender == self._replica_id and kind != wire.REQUEST and kind != wire.NEW_VIEW:
+                fault = faults.SENDER  # what a peer hands back: a request; a view that I began
             else:
                 fault = self._dispatch[kind](buf)
                 if not fault and kind != wire.REQUEST:
@@ -121,7 +140,8 @@ class Replica:
     @micropython.native
     def tick(self, now):
         self.progress.now = now
-        if self.core.status.tick(now):
+        expired = self.core.view_change.tick(now)
+        if self.core.status.tick(now) or expired:
             self._settle()
 
     @micropython.native
@@ -138,7 +158,8 @@ class Replica:
 
     @micropython.native
     def remaining_ms(self, now):
-        return self.core.status.remaining_ms(now)
+        core = self.core
+        return min(core.status.remaining_ms(now), core.timers.remaining_ms(now))
 
     @micropython.native
     def _settle(self):
@@ -156,7 +177,9 @@ class Replica:
             pass
         if progress.last_executed != self._executed or progress.low_mark != self._low_mark:
             self._executed = progress.last_executed
-            self._low_mark = progress.low_mark
+            if progress.low_mark != self._low_mark:
+                self._low_mark = progress.low_mark
+                core.new_view.apply()
             core.status.on_progress()
         self._settling = False
 

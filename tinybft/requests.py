@@ -16,6 +16,7 @@ from tinybft.clock import elapsed
 from tinybft.compat import const, micropython
 from tinybft.memory import offsets, pending_fields, reply_fields
 from tinybft.octets import copy, equal, get_u16, put_u16
+from tinybft.slots import ACCEPTED
 
 NONE = const(0)
 WAITING = const(1)
@@ -25,13 +26,14 @@ RESULT_INLINE_MAX = const(32)  # a result up to this long is never replaced by i
 
 
 class Requests:
-    """Pending requests. `waiting` is the number of them that are not yet proposed."""
+    """Pending requests: `open` of them, of which `waiting` are not yet proposed."""
 
     def __init__(self, core):
         config = core.config
         table = offsets(pending_fields(config))
         self.core = core
         self.buf = core.memory.pending
+        self.open = 0
         self.waiting = 0
         self._own_id = core.progress.replica_id
         self._client_count = config.CLIENT_COUNT
@@ -46,6 +48,7 @@ class Requests:
     @micropython.native
     def set_phase(self, client, phase):
         at = client * self._size
+        self.open += (phase != NONE) - (self.buf[at] != NONE)
         self.waiting += (phase == WAITING) - (self.buf[at] == WAITING)
         self.buf[at] = phase
 
@@ -72,7 +75,7 @@ class Requests:
         client = wire.sender(buf)
         number = wire.seqno(buf)
         executed = core.execution.known_request_id(client)
-        wanted = core.agreement.wants_body_of(client, number)
+        wanted = core.bodies.wants_body_of(client, number)
         if not wanted and number <= executed:
             if number < executed or (client == self._own_id and not local):
                 return faults.OLD_REQUEST
@@ -85,7 +88,7 @@ class Requests:
         # A body that a slot waits for is believed by its digest, and trusted by its tag: by
         # this one, not only as the pending request, of which a faulty client may send several.
         # The own request that a peer relays back has no tag for this node: by digest only.
-        used = wanted and core.agreement.on_body(buf, client, number, core.auth.digest, authentic)
+        used = wanted and core.bodies.on_body(buf, client, number, core.auth.digest, authentic)
         if authentic and number > newest and number > executed:
             self._keep(buf, client)
             return 0
@@ -100,7 +103,8 @@ class Requests:
         copy(self.buf, self.request_at(client), buf, 0, wire.length(buf))
         copy(self.buf, self.digest_at(client), core.auth.digest, 0, 32)
         self.set_phase(client, WAITING)
-        core.agreement.on_authentic(client)
+        core.timers.on_waiting(client)
+        core.bodies.on_authentic(client)
 
     @micropython.native
     def holds(self, client, digest, digest_at):
@@ -113,6 +117,17 @@ class Requests:
         """Request `number` of `client` was executed: what waits with it or before it is done."""
         if self.phase(client) != NONE and self.request_id(client) <= number:
             self.set_phase(client, NONE)
+
+    def propose_again(self):
+        """A new view: what its batches do not name waits for a proposal."""
+        for client in range(self._client_count):
+            if self.phase(client) == PROPOSED:
+                self.set_phase(client, WAITING)
+        core = self.core
+        for seqno in range(core.progress.last_executed + 1, core.agreement.last_seen + 1):
+            base = core.slots.find(seqno)
+            if base >= 0 and core.slots.has(base, ACCEPTED):
+                core.batches.mark_proposed(base)
 
     def relay(self, round_number):
         """Send the primary the requests it has not proposed: it may have missed them.

@@ -9,13 +9,17 @@ own digest, and masks for up to f + 1 other digests ("candidates"), because vote
 their pre-prepare. f + 1 places suffice: f faulty replicas fill at most f, the correct ones agree
 on the rest unless the primary equivocates, and then repair brings the votes again.
 
+A view change takes all votes and keeps the batches (HAS_BATCH); a NEW-VIEW assigns a digest to a
+slot, whose batch may have to be fetched (NAMED). Behind the ring lies a second one of W slots:
+per seqno the batch that prepared last in an earlier view, whatever the first ring holds now.
+
 Layout: `memory.slot_fields`. Does not allocate.
 """
 
 from tinybft import wire
 from tinybft.compat import const, micropython
 from tinybft.memory import body_length, offsets, slot_fields
-from tinybft.octets import copy, equal, fill, get_u16, get_u32, put_u16, put_u32
+from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u16, put_u32
 
 # Flags of a slot
 PRE_PREPARED = const(1)  # a pre-prepare is stored: batch and digest are valid
@@ -24,6 +28,8 @@ PREPARED = const(4)  # 2f PREPAREs as well: COMMIT was sent
 COMMITTED = const(8)  # 2f + 1 COMMITs as well
 VOUCHED_ONLY = const(16)  # not from the primary: counts once f + 1 votes support it
 TIME_IN_DOUBT = const(32)  # its time is not plausible here
+HAS_BATCH = const(64)  # batch and digest are valid, be it of this view or an earlier one
+NAMED = const(128)  # the digest is what the NEW-VIEW says, the batch is not here
 
 _CANDIDATE_LENGTH = const(40)  # digest 32, prepare mask u32, commit mask u32
 
@@ -63,6 +69,67 @@ class Slots:
         base = seqno % self._window * self._size
         return base if get_u32(self.buf, base) == seqno else -1
 
+    # --- over views ---
+
+    def keep(self, base):
+        """Copy the slot, complete, to the second ring: its batch prepared."""
+        copy(self.buf, self._kept(get_u32(self.buf, base)), self.buf, base, self._size)
+
+    def _kept(self, seqno):
+        return (self._window + seqno % self._window) * self._size
+
+    def find_batch(self, seqno, digest, at):
+        """A slot of either ring with the batch of this digest, bodies included; -1: none."""
+        base = seqno % self._window * self._size
+        if self._is_batch(base, seqno, digest, at):
+            return base
+        base = self._kept(seqno)
+        return base if self._is_batch(base, seqno, digest, at) else -1
+
+    def _is_batch(self, base, seqno, digest, at):
+        if get_u32(self.buf, base) != seqno or not self.has(base, HAS_BATCH):
+            return False
+        return equal(self.buf, base + self._digest, digest, at, 32) and not self.missing(base)
+
+    def find_kept(self, seqno):
+        """The slot of the second ring if it holds `seqno`, else -1."""
+        base = self._kept(seqno)
+        return base if get_u32(self.buf, base) == seqno else -1
+
+    def strip(self, base):
+        """Leave the view: all that remains is the batch."""
+        self.buf[base + self._flags] &= HAS_BATCH
+        fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)
+
+    def clear(self, base):
+        """Nothing is known of the slot's seqno any more."""
+        fill(self.buf, base + 4, self._batch - 4, 0)
+
+    def assign(self, seqno, digest, at):
+        """The slot of `seqno` with the batch of this digest, or with the digest alone.
+
+        Whatever else it held is lost.
+        """
+        base = self.open(seqno)
+        found = self.find_batch(seqno, digest, at)
+        if found >= 0:
+            if found != base:
+                copy(self.buf, base, self.buf, found, self._size)
+            self.strip(base)
+            self.set_doubts(base, 0)
+        elif self.has(base, HAS_BATCH) and equal(self.buf, base + self._digest, digest, at, 32):
+            self.strip(base)  # some bodies are missing
+            self.set_doubts(base, 0)
+        else:
+            self.clear(base)
+            copy(self.buf, base + self._digest, digest, at, 32)
+            if is_zero(digest, at, 32):  # null: the batch without requests
+                fill(self.buf, base + self._batch, wire.BATCH_HEADER_LENGTH, 0)
+                self.set_flag(base, HAS_BATCH)
+            else:
+                self.set_flag(base, NAMED)
+        return base
+
     # --- the batch ---
 
     @micropython.native
@@ -84,6 +151,9 @@ class Slots:
     @micropython.native
     def clear_flag(self, base, flag):
         self.buf[base + self._flags] &= ~flag
+
+    def drop_flags(self, base):
+        self.buf[base + self._flags] = 0
 
     @micropython.native
     def doubts(self, base):

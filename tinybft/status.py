@@ -20,7 +20,14 @@ Does not allocate.
 from tinybft import wire
 from tinybft.clock import elapsed
 from tinybft.compat import const, micropython
-from tinybft.slots import ACCEPTED, COMMITTED, PRE_PREPARED, PREPARED, VOUCHED_ONLY
+from tinybft.slots import (
+    ACCEPTED,
+    COMMITTED,
+    HAS_BATCH,
+    PRE_PREPARED,
+    PREPARED,
+    VOUCHED_ONLY,
+)
 
 _SLOT_STATE = const(15)  # the slot flags that STATUS tells: pre-prepared .. committed
 _ROUND_MAX = const(255)
@@ -108,7 +115,9 @@ class Status:
         executed = progress.last_executed
         if self.core.transfer.running or self.core.agreement.last_seen > executed:
             return True
-        if self.core.requests.waiting:
+        if self.core.requests.waiting or not progress.active:
+            return True
+        if self.core.handover.is_reagreeing():
             return True
         if executed // self._interval * self._interval > progress.low_mark:
             return True
@@ -171,7 +180,7 @@ class Status:
             voters = core.checkpoints.voters(progress.low_mark + i * self._interval)
             wire.put_mask(buf, at, self._mask_length, voters)
             at += self._mask_length
-        wire.put_mask(buf, at, self._mask_length, 0)  # VIEW-CHANGEs held: none is pending
+        wire.put_mask(buf, at, self._mask_length, core.view_change.settled())
         core.post.multicast(at + self._mask_length)
 
     def _put_slot(self, buf, at, number):
@@ -181,16 +190,19 @@ class Status:
         missing = 0
         prepares = 0
         commits = 0
-        if number <= self.core.progress.last_executed:
+        progress = self.core.progress
+        if number < self.core.handover.first_open() or (
+            number <= progress.last_executed and not progress.active
+        ):
             state = _SLOT_STATE
         elif base >= 0:
             state = slots.flags(base) & _SLOT_STATE
-            if slots.has(base, VOUCHED_ONLY):
-                state = 0  # the primary's own copy would still be welcome
             prepares = slots.prepares(base)
             commits = slots.commits(base)
             if state & PRE_PREPARED:
                 missing = slots.missing(base)
+            if slots.has(base, VOUCHED_ONLY) and progress.active:
+                state = 0  # the primary's own copy would still be welcome
         buf[at] = state
         wire.put_mask(buf, at + 1, 2, missing)
         wire.put_mask(buf, at + 3, self._mask_length, prepares)
@@ -219,8 +231,14 @@ class Status:
             self.on_work()
         tail = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH + count * self._slot_length
         self._answer_checkpoints(buf, tail, sender, their_low)
-        if wire.view(buf) == progress.view and progress.active:
+        tail += self._checkpoint_count * self._mask_length
+        settled = wire.get_mask(buf, tail, self._mask_length)
+        core.view_change.answer(buf, settled, wire.status_round(buf))
+        is_active = wire.flags(buf) & wire.FLAG_ACTIVE
+        if progress.active and wire.view(buf) == progress.view and is_active:
             self._answer_slots(buf, count, sender, their_low)
+        elif not is_active and wire.view(buf) >= progress.view:
+            self._answer_between_views(buf, count, sender, their_low)
 
     def _answer_checkpoints(self, buf, at, sender, their_low):
         core = self.core
@@ -242,12 +260,35 @@ class Status:
         executed = wire.status_last_executed(buf)
         for number in range(their_low + 1, last + 1):
             base = core.slots.find(number)
-            if base >= 0 and number > executed and core.slots.has(base, ACCEPTED):
+            if base >= 0 and core.slots.has(base, ACCEPTED):
                 if number <= their_low + count:
                     self._answer_slot(base, buf, at, sender, turn)
-                else:
+                elif number > executed:
                     self._answer_unknown(base, sender, turn)
             at += self._slot_length
+
+    def _answer_between_views(self, buf, count, sender, their_low):
+        """Batches and bodies that a new primary needs to begin its view; and the COMMITs of this
+        view to who has left it alone, for it to execute what the others do."""
+        core = self.core
+        at = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH
+        turn = self._is_my_turn(sender, wire.status_round(buf))
+        for number in range(their_low + 1, their_low + count + 1):
+            base = core.slots.find(number)
+            if turn and not buf[at] & COMMITTED:
+                self._answer_batch(base, buf, at, sender)
+                self._answer_batch(core.slots.find_kept(number), buf, at, sender)
+            if base >= 0 and core.progress.active and wire.view(buf) > core.progress.view:
+                self._answer_commit(base, buf, at, sender)
+            at += self._slot_length
+
+    def _answer_batch(self, base, buf, at, sender):
+        core = self.core
+        if base >= 0 and core.slots.has(base, HAS_BATCH) and core.slots.request_count(base):
+            if not buf[at] & PRE_PREPARED:
+                core.batches.send(base, sender)
+            else:
+                core.batches.send_bodies(base, wire.get_mask(buf, at + 1, 2), sender)
 
     def _is_my_turn(self, sender, round_number):
         progress = self.core.progress
@@ -258,7 +299,7 @@ class Status:
 
     def _answer_unknown(self, base, sender, turn):
         core = self.core
-        if turn:
+        if turn and core.slots.request_count(base):
             core.batches.send(base, sender)
         if not core.progress.is_primary():
             core.agreement.send_vote(wire.PREPARE, base, sender)
@@ -274,12 +315,18 @@ class Status:
         if turn:
             missing = wire.get_mask(buf, at + 1, 2)
             if not state & PRE_PREPARED:
-                core.batches.send(base, sender)
+                if core.slots.request_count(base):  # null is what the NEW-VIEW said
+                    core.batches.send(base, sender)
             elif missing:
                 core.batches.send_bodies(base, missing, sender)
         prepares = wire.get_mask(buf, at + 3, self._mask_length)
-        commits = wire.get_mask(buf, at + 3 + self._mask_length, self._mask_length)
         if not (state & PREPARED or core.progress.is_primary() or prepares >> me & 1):
             core.agreement.send_vote(wire.PREPARE, base, sender)
-        if core.slots.has(base, PREPARED) and not commits >> me & 1:
+        self._answer_commit(base, buf, at, sender)
+
+    def _answer_commit(self, base, buf, at, sender):
+        core = self.core
+        commits = wire.get_mask(buf, at + 3 + self._mask_length, self._mask_length)
+        wanted = not (buf[at] & COMMITTED or commits >> core.progress.replica_id & 1)
+        if wanted and core.slots.has(base, PREPARED):
             core.agreement.send_vote(wire.COMMIT, base, sender)

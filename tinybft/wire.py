@@ -17,13 +17,14 @@ Bodies; `n` replicas, `t` tag bytes, `m` = mask bytes = ceil(n / 8):
     CHECKPOINT       digest 32
     VIEW-CHANGE      seqno = low_mark; counts c, p, q u8 and a zero; c x (seqno u32, digest),
                        p x and q x (seqno - low_mark u8, view u32, digest)
-    VIEW-CHANGE-ACK  replica u8, digest of its VIEW-CHANGE
+    VIEW-CHANGE-ACK  replica u8, digest of its VIEW-CHANGE; or the primary of the view, digest
+                       of its NEW-VIEW, from a replica that has installed it
     NEW-VIEW         seqno = chosen checkpoint; counts v, x u8; its digest; v x (replica u8,
                        digest); x x digest, null = zeros
     STATUS           seqno = low_mark; last_executed u32, round u8, slot count u8; per slot
                        state u8, missing bodies u16, prepare mask m, commit mask m; per
                        checkpoint interval of the window the CHECKPOINT mask m;
-                       VIEW-CHANGE mask m
+                       mask m of the replicas of whose VIEW-CHANGE nothing is needed
     FETCH            seqno = checkpoint; level u8, zero u8, index u16, mask u16: the children of
                        a node (mask 0), or the blocks index + i with bit i of the mask set
     META-DATA        seqno = checkpoint; level u8, zero u8, index u16, count u16, zero u16;
@@ -238,6 +239,21 @@ def put_mask(buf, at, width, mask):
     for i in range(at, at + width):
         buf[i] = mask & 255
         mask >>= 8
+
+
+# --- view change -------------------------------------------------------------------------
+
+
+def put_view_change_counts(buf, c, p, q):
+    buf[16] = c
+    buf[17] = p
+    buf[18] = q
+    buf[19] = 0
+
+
+def put_new_view_counts(buf, members, batches):
+    buf[16] = members
+    buf[17] = batches
 
 
 # --- state transfer ----------------------------------------------------------------------

@@ -17,6 +17,7 @@ DERIVED = (
     ("REPLICA_COUNT", "3 * FAULT_COUNT + 1", "n, ids 0..n-1"),
     ("QUORUM", "2 * FAULT_COUNT + 1", "any two share a correct replica"),
     ("WEAK_QUORUM", "FAULT_COUNT + 1", "one of them is correct"),
+    ("SLOT_COUNT", "2 * WINDOW", "open batches, and those that prepared in an earlier view"),
     ("CHECKPOINT_COUNT", "WINDOW // CHECKPOINT_INTERVAL + 1", "snapshots alive at once"),
     ("STATE_BLOCK_COUNT", "STATE_LENGTH // BLOCK_LENGTH", "blocks of the application"),
     ("CLIENT_ENTRY_LENGTH", "40", "bytes per client in the replicated client table"),

@@ -31,6 +31,7 @@ class Config:
         self.QUORUM = 2 * self.FAULT_COUNT + 1
         self.WEAK_QUORUM = self.FAULT_COUNT + 1
         self.CHECKPOINT_COUNT = self.WINDOW // self.CHECKPOINT_INTERVAL + 1
+        self.SLOT_COUNT = 2 * self.WINDOW
         self.STATE_BLOCK_COUNT = self.STATE_LENGTH // self.BLOCK_LENGTH
         self.CLIENT_ENTRY_LENGTH = 40
         self.SYSTEM_LENGTH = 16 + 40 * self.CLIENT_COUNT

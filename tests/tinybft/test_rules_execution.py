@@ -111,7 +111,7 @@ def test_client_table_is_part_of_the_state():
     for number in (7, 8):
         bench = Bench()
         bench.execute(1, number)
-        bench.agree(2, bench.batch([]))
+        bench.execute(2, 1, client=3)
         roots.append(bench.own_checkpoint(2))
     assert roots[0] != roots[1]
     at = 256 + 16 + 40 * CLIENT

@@ -68,7 +68,7 @@ def test_pre_prepare_with_a_bad_tag_leaves_no_trace():
 def test_primary_takes_no_pre_prepare():
     bench = Bench(own_id=0)
     batch = bench.batch([one_request(bench)])
-    assert bench.pre_prepare(2, 1, batch) == faults.SENDER
+    assert bench.pre_prepare(2, 1, batch) == faults.NOT_NEEDED
     assert bench.out == []
 
 
@@ -236,9 +236,9 @@ def test_request_of_an_unknown_client_is_refused():
     assert bench.out == []
 
 
-def test_empty_batch_needs_no_request():
+def test_empty_batch_of_a_primary_is_refused():
+    """Only a NEW-VIEW may order nothing: a primary would burn seqnos with it."""
     bench = Bench()
     batch = bench.batch([])
-    bench.agree(1, batch)
-    assert bench.progress.last_executed == 1
-    assert bench.ran() == []
+    assert bench.pre_prepare(0, 1, batch) == faults.BATCH
+    assert bench.sent(wire.PREPARE) == []

@@ -17,7 +17,9 @@ def executed(count, own_id=1):
 
 
 def ask(bench, sender=3, bad_for=()):
-    return bench.feed(bench.message(wire.STATUS, sender, 0, 0, SENT_BODY, 0, bad_for))
+    return bench.feed(
+        bench.message(wire.STATUS, sender, 0, 0, SENT_BODY, wire.FLAG_ACTIVE, bad_for)
+    )
 
 
 def test_status_is_answered_by_the_own_votes():

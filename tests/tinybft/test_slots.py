@@ -96,7 +96,7 @@ def test_window_slots_do_not_overlap():
         mark(slots, base, 9 + i)
     for i, base in enumerate(bases):
         assert has_mark(slots, base, 9 + i)
-    size = len(slots.buf) // CONFIG.WINDOW
+    size = len(slots.buf) // CONFIG.SLOT_COUNT
     assert sorted(bases) == [i * size for i in range(CONFIG.WINDOW)]
 
 
@@ -238,7 +238,7 @@ def test_bodies_lie_in_the_order_of_the_batch(draw):
     assert slots.missing(base) == 0
     at = slots.body_at(base, 0)
     assert bytes(slots.buf[at : at + sum(lengths)]) == b"".join(bodies)
-    assert at + slots.bodies_length_max == len(slots.buf) // 4 * 3
+    assert at + slots.bodies_length_max == len(slots.buf) // 8 * 3
 
 
 def test_seqno_is_checked_at_every_access():

@@ -1,0 +1,101 @@
+"""Patience with a primary: one timer per waiting request, one for a new view, one back-off.
+
+A request that this replica holds and believes must be executed within `request_ms`, whoever its
+client is: a primary that starves one client is replaced like one that is silent. A view change
+must end within `view_change_ms`, counted from the moment at which 2f + 1 replicas want it (not
+earlier, or views race ahead of each other). Both times double with each successive view change
+and fall back when a request was executed in the new view.
+
+Timers stand still during a state transfer. Does not allocate.
+"""
+
+from tinybft import requests
+from tinybft.clock import elapsed
+from tinybft.compat import const, micropython
+
+_BACK_OFF_MAX = const(5)  # at most 32 times the configured time
+_CHECKS_PER_TIMEOUT = const(16)
+
+
+class Timers:
+    def __init__(self, core):
+        config = core.config
+        self.core = core
+        self._request_ms = config.REQUEST_MS
+        self._view_change_ms = config.VIEW_CHANGE_MS
+        self._period_ms = max(1, config.REQUEST_MS // _CHECKS_PER_TIMEOUT)
+        self._since = [0] * config.CLIENT_COUNT
+        self._checked_at = 0
+        self._view_since = 0
+        self._view_runs = False
+        self._back_off = 0
+        self._has_executed = True  # in the view that is, or was, active
+
+    # --- what happened ---
+
+    @micropython.native
+    def on_waiting(self, client):
+        """A request of this client begins to wait."""
+        self._since[client] = self.core.progress.now
+
+    def restart(self):
+        """Everything waits from now on: a view or a state has just been installed."""
+        now = self.core.progress.now
+        for client in range(len(self._since)):
+            self._since[client] = now
+        self._view_since = now
+
+    @micropython.native
+    def on_executed(self):
+        """A request was executed in the active view: patience is as short as configured."""
+        self._has_executed = True
+        self._back_off = 0
+
+    def on_view_left(self):
+        if not self._has_executed:
+            self._back_off = min(self._back_off + 1, _BACK_OFF_MAX)
+        self._has_executed = False
+        self._view_runs = False
+
+    def on_wanted(self):
+        """2f + 1 replicas are ready for this view, or a later one."""
+        if not self._view_runs:
+            self._view_runs = True
+            self._view_since = self.core.progress.now
+
+    # --- what is due ---
+
+    @micropython.native
+    def is_expired(self, now):
+        """True if it is time for the next view."""
+        core = self.core
+        if not self._is_armed():
+            return False
+        if not core.progress.active:
+            return elapsed(now, self._view_since) >= self._view_change_ms << self._back_off
+        if elapsed(now, self._checked_at) < self._period_ms:
+            return False
+        self._checked_at = now
+        limit = self._request_ms << self._back_off
+        for client in range(len(self._since)):
+            waits = core.requests.phase(client) != requests.NONE
+            if waits and elapsed(now, self._since[client]) >= limit:
+                return True
+        return False
+
+    @micropython.native
+    def _is_armed(self):
+        core = self.core
+        if core.transfer.running:
+            return False
+        return core.requests.open > 0 if core.progress.active else self._view_runs
+
+    @micropython.native
+    def remaining_ms(self, now):
+        """Milliseconds until `is_expired` should be asked again; a large number if unarmed."""
+        if not self._is_armed():
+            return self._view_change_ms
+        if self.core.progress.active:
+            return max(0, self._period_ms - elapsed(now, self._checked_at))
+        limit = self._view_change_ms << self._back_off
+        return max(0, limit - elapsed(now, self._view_since))

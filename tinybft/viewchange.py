@@ -1,0 +1,363 @@
+"""View change with MACs: leaving a view, and what everybody says about it (TOCS 4.4).
+
+    a timer expires, f + 1 others are ahead, or a NEW-VIEW is wrong
+        -> P and Q from the slots, VIEW-CHANGE(view, low mark, C, P, Q) to all
+    VIEW-CHANGE of another one for this view -> VIEW-CHANGE-ACK to all
+    the new primary: VIEW-CHANGE + 2f - 1 acks of third parties -> it counts
+    newview.py decides, announces and installs
+
+A VIEW-CHANGE whose tag is bad here is believed when the NEW-VIEW names its digest and f third
+parties acknowledge it: they and the primary are f + 1. One VIEW-CHANGE is kept per replica, a
+higher view replaces a lower one; they are kept whole, with their tags, so that any holder can
+forward them. What is missing is asked for by STATUS (`answer`).
+
+An ACK that names the primary itself says: I have installed its NEW-VIEW, which has this digest
+(newview.py). Allocates nothing outside hashing.
+"""
+
+from tinybft import faults, wire
+from tinybft.compat import const
+from tinybft.memory import event_fields, message_length, offsets
+from tinybft.octets import copy, equal, fill, get_u32, put_u32
+
+_VIEW_MAX = const(0xFFFFFFFF)
+_BODY = const(16)
+_ENTRIES = const(20)
+_CHECKPOINT_LENGTH = const(36)
+_CLAIM_LENGTH = const(37)
+_ACK_DIGEST = const(17)
+
+
+class ViewChange:
+    def __init__(self, core):
+        config = core.config
+        table = offsets(event_fields(config))
+        self.core = core
+        self.buf = core.memory.event
+        self.base = table["view_changes"]
+        self.size = message_length(config, "VIEW-CHANGE")
+        self._digests = table["view_change_digests"]
+        self._acks = table["acks"]
+        self._interval = config.CHECKPOINT_INTERVAL
+        self._window = config.WINDOW
+        self._places = config.FAULT_COUNT + 2
+        self._ack_count = 2 * config.FAULT_COUNT - 1
+        self._fault_count = config.FAULT_COUNT
+        self._replica_count = config.REPLICA_COUNT
+        self._good = 0  # mask: the stored VIEW-CHANGE had a good tag for this node
+
+    # --- what is stored ---
+
+    def at(self, replica):
+        return self.base + replica * self.size
+
+    def view_of(self, replica):
+        """View of the stored VIEW-CHANGE; 0: none."""
+        return get_u32(self.buf, self.at(replica) + 8)
+
+    def _digest_at(self, replica):
+        return self._digests + replica * wire.DIGEST_LENGTH
+
+    def acks(self, replica):
+        return get_u32(self.buf, self._acks + replica * 4)
+
+    def _holds(self, replica):
+        return self.view_of(replica) == self.core.progress.view
+
+    def _store(self, replica, buf):
+        """Keep the message whose digest is in `auth.digest`."""
+        length = wire.length(buf)
+        copy(self.buf, self.at(replica), buf, 0, length)
+        copy(self.buf, self._digest_at(replica), self.core.auth.digest, 0, 32)
+        put_u32(self.buf, self._acks + replica * 4, 0)
+
+    def members(self):
+        """Mask of the replicas whose VIEW-CHANGE counts for the new primary."""
+        own_id = self.core.progress.replica_id
+        mask = 0
+        for replica in range(self._replica_count):
+            if self._holds(replica) and self._good >> replica & 1:
+                count = self.core.quorum.count(self.acks(replica))
+                if replica == own_id or count >= self._ack_count:
+                    mask |= 1 << replica
+        return mask
+
+    def has(self, replica, digest, digest_at):
+        """True if the VIEW-CHANGE with this digest is here and believed."""
+        if not self._holds(replica):
+            return False
+        if not equal(self.buf, self._digest_at(replica), digest, digest_at, 32):
+            return False
+        good = self._good >> replica & 1
+        return good or self.core.quorum.count(self.acks(replica)) >= self._fault_count
+
+    def put_entry(self, replica, out, at):
+        """(replica, digest) as NEW-VIEW lists it."""
+        out[at] = replica
+        copy(out, at + 1, self.buf, self._digest_at(replica), 32)
+
+    # --- leaving a view ---
+
+    def enter(self, view):
+        """Leave the active view, if there is one, and ask for `view`."""
+        core = self.core
+        progress = core.progress
+        if progress.active:
+            core.claims.update()
+            progress.view_left = progress.view
+        progress.view = view
+        progress.active = False
+        core.handover.leave_view()
+        core.new_view.forget()
+        core.timers.on_view_left()
+        fill(self.buf, self._acks, 4 * self._replica_count, 0)
+        self._send_own()
+        for replica in range(self._replica_count):
+            if self._holds(replica) and self._good >> replica & 1:
+                self._send_ack(replica, -1)
+        core.status.on_work()
+
+    def tick(self, now):
+        """True if a timer took this replica to the next view."""
+        core = self.core
+        if not core.timers.is_expired(now) or core.progress.view == _VIEW_MAX:
+            return False
+        self.enter(core.progress.view + 1)
+        self.settle()
+        return True
+
+    def settle(self):
+        """Do what the VIEW-CHANGEs and acks that are here make possible."""
+        core = self.core
+        while True:
+            view = self._view_to_join()
+            if not view and not core.progress.active and core.new_view.look():
+                view = core.progress.view + 1
+            if not view or view > _VIEW_MAX:
+                break
+            self.enter(view)
+        if not core.progress.active and self._is_wanted():
+            core.timers.on_wanted()
+
+    def _view_to_join(self):
+        """The lowest view above the own one if f + 1 others are beyond the own one, else 0."""
+        own = self.core.progress.view
+        mask = 0
+        lowest = 0
+        for replica in range(self._replica_count):
+            view = self.view_of(replica)
+            if view > own:
+                mask |= 1 << replica
+                if lowest == 0 or view < lowest:
+                    lowest = view
+        return lowest if self.core.quorum.is_weak(mask) else 0
+
+    def _is_wanted(self):
+        mask = 0
+        for replica in range(self._replica_count):
+            if self.view_of(replica) >= self.core.progress.view:
+                mask |= 1 << replica
+        return self.core.quorum.is_quorum(mask)
+
+    def _send_own(self):
+        core = self.core
+        progress = core.progress
+        buf = core.post.begin(wire.VIEW_CHANGE, 0, progress.view, progress.low_mark)
+        at = _ENTRIES
+        count = 0
+        for seqno in range(progress.low_mark, core.checkpoints.last_taken + 1, self._interval):
+            if core.state.root_into(seqno, buf, at + 4):
+                put_u32(buf, at, seqno)
+                at += _CHECKPOINT_LENGTH
+                count += 1
+        p_count = core.claims.put_p(buf, at)
+        at += p_count * _CLAIM_LENGTH
+        q_count = core.claims.put_q(buf, at)
+        at += q_count * _CLAIM_LENGTH
+        wire.put_view_change_counts(buf, count, p_count, q_count)
+        core.post.multicast(at)
+        core.auth.digest_message(buf, 0, at)
+        self._store(progress.replica_id, buf)
+        self._good |= 1 << progress.replica_id
+
+    def _send_ack(self, replica, receiver):
+        """Confirm the VIEW-CHANGE of a third party, to all (-1) or to one.
+
+        Neither a replica's own nor the new primary's is confirmed, nor does the latter: its
+        NEW-VIEW says what it counts.
+        """
+        progress = self.core.progress
+        primary = progress.primary()
+        if replica != progress.replica_id and replica != primary != progress.replica_id:
+            self.send_ack_of(replica, self.buf, self._digest_at(replica), receiver)
+
+    def send_ack_of(self, replica, digest, digest_at, receiver):
+        post = self.core.post
+        buf = post.begin(wire.VIEW_CHANGE_ACK, 0, self.core.progress.view, 0)
+        buf[_BODY] = replica
+        copy(buf, _ACK_DIGEST, digest, digest_at, 32)
+        if receiver < 0:
+            post.multicast(_ACK_DIGEST + 32)
+        else:
+            post.unicast(receiver, _ACK_DIGEST + 32)
+
+    # --- messages ---
+
+    def on_view_change(self, buf):
+        core = self.core
+        progress = core.progress
+        sender = wire.sender(buf)
+        view = wire.view(buf)
+        if view < progress.view or view == 0:
+            return faults.STALE_VIEW
+        held = self.view_of(sender)
+        if held > view or (held == view and not core.new_view.awaits(sender)):
+            return faults.NOT_NEEDED
+        if not self._is_well_formed(buf):
+            return faults.FIELD
+        core.auth.digest_message(buf, 0, core.wire.body_end(buf))
+        good = core.auth.check_digested(buf, wire.VIEW_CHANGE, sender)
+        if view == progress.view and core.new_view.names(sender, core.auth.digest):
+            if held == view and equal(self.buf, self._digest_at(sender), core.auth.digest, 0, 32):
+                return faults.NOT_NEEDED
+        elif not good:
+            return faults.MAC
+        elif held == view:
+            return faults.EQUIVOCATION
+        self._store(sender, buf)
+        self._good &= ~(1 << sender)
+        if good:
+            self._good |= 1 << sender
+            if view == progress.view and not progress.active:
+                self._send_ack(sender, -1)
+        core.status.on_work()
+        self.settle()
+        return 0
+
+    def _is_well_formed(self, buf):
+        """Numbers inside the sender's window, views below the new one, nothing twice."""
+        low_mark = wire.seqno(buf)
+        if wire.flags(buf) or buf[_BODY + 3] or low_mark % self._interval:
+            return False
+        at = _ENTRIES
+        for i in range(buf[_BODY]):
+            seqno = get_u32(buf, at)
+            if not low_mark <= seqno <= low_mark + self._window or seqno % self._interval:
+                return False
+            if self._count_same(buf, _ENTRIES, i, _CHECKPOINT_LENGTH, at, 4):
+                return False
+            at += _CHECKPOINT_LENGTH
+        start = at
+        for i in range(buf[_BODY + 1]):
+            if not self._is_claim(buf, at) or self._count_same(
+                buf, start, i, _CLAIM_LENGTH, at, 1
+            ):
+                return False
+            at += _CLAIM_LENGTH
+        start = at
+        for i in range(buf[_BODY + 2]):
+            if not self._is_claim(buf, at) or self._has_same_batch(buf, start, i, at):
+                return False
+            if self._count_same(buf, start, i, _CLAIM_LENGTH, at, 1) >= self._places:
+                return False
+            at += _CLAIM_LENGTH
+        return True
+
+    def _is_claim(self, buf, at):
+        return 1 <= buf[at] <= self._window and get_u32(buf, at + 1) < wire.view(buf)
+
+    def _count_same(self, buf, start, count, length, at, compared):  # noqa: PLR0913
+        """How many of the `count` entries from `start` begin with the same bytes as buf[at:]."""
+        found = 0
+        for _ in range(count):
+            found += equal(buf, start, buf, at, compared)
+            start += length
+        return found
+
+    def _has_same_batch(self, buf, start, count, at):
+        for _ in range(count):
+            if buf[start] == buf[at] and equal(buf, start + 5, buf, at + 5, 32):
+                return True
+            start += _CLAIM_LENGTH
+        return False
+
+    def on_ack(self, buf):
+        core = self.core
+        progress = core.progress
+        sender = wire.sender(buf)
+        if wire.view(buf) != progress.view:
+            return faults.STALE_VIEW
+        if progress.active:
+            return faults.NOT_NEEDED
+        replica = buf[_BODY]
+        if replica == progress.primary():
+            return core.new_view.on_ack(buf)
+        if sender == replica or sender == progress.primary():
+            return faults.SENDER
+        acks = self.acks(replica)
+        if acks >> sender & 1 or not self._holds(replica):
+            return faults.NOT_NEEDED
+        if not equal(self.buf, self._digest_at(replica), buf, _ACK_DIGEST, 32):
+            return faults.NOT_NEEDED
+        if not core.auth.check(buf, wire.VIEW_CHANGE_ACK, sender):
+            return faults.MAC
+        put_u32(self.buf, self._acks + replica * 4, acks | 1 << sender)
+        core.status.on_work()
+        self.settle()
+        return 0
+
+    # --- repair ---
+
+    def settled(self):
+        """Mask of the replicas of whose VIEW-CHANGE nothing more is needed here; for STATUS."""
+        progress = self.core.progress
+        everybody = (1 << self._replica_count) - 1
+        if progress.active:
+            return everybody
+        if progress.primary() == progress.replica_id:
+            return self.members()
+        if self.core.new_view.is_held:
+            return everybody & ~self.core.new_view.lacking()
+        mask = 0
+        for replica in range(self._replica_count):
+            if self._holds(replica):
+                mask |= 1 << replica
+        return mask
+
+    def answer(self, buf, settled, round_number):
+        """Send the sender of a STATUS what it lacks to come to this replica's view."""
+        progress = self.core.progress
+        sender = wire.sender(buf)
+        view = wire.view(buf)
+        if view < progress.view:
+            self._forward(progress.replica_id, sender)
+        elif view == progress.view and not wire.flags(buf) & wire.FLAG_ACTIVE:
+            if progress.active:
+                self.core.new_view.answer(sender, round_number)
+                if sender == progress.primary():
+                    return  # it restarted empty: it must not begin the view once more
+            for replica in range(self._replica_count):
+                if replica != sender and not settled >> replica & 1:
+                    self._answer_for(replica, sender, round_number)
+
+    def _answer_for(self, replica, receiver, round_number):
+        progress = self.core.progress
+        if not self._holds(replica):
+            return
+        if self._good >> replica & 1:
+            self._send_ack(replica, receiver)
+        holder = (replica + round_number) % self._replica_count
+        if (
+            replica == progress.replica_id
+            or holder == progress.replica_id
+            or (progress.primary() == progress.replica_id and round_number & 1)
+        ):
+            self._forward(replica, receiver)
+
+    def _forward(self, replica, receiver):
+        """The stored VIEW-CHANGE of a replica, as it came."""
+        if self.view_of(replica):
+            post = self.core.post
+            length = wire.length(self.buf, self.at(replica))
+            copy(post.buf, 0, self.buf, self.at(replica), length)
+            post.relay(receiver, post.buf, length)
