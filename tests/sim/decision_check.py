@@ -381,7 +381,7 @@ def packed_for(seed, fault_count=1, window=4, interval=2, decision=Decision):
 def campaigns(long):
     """Yield (name, function that runs it and returns its counts)."""
     rules, seven = Rules(), Rules(2)
-    depth, every, seeds = (3, 1, 3000) if long else (2, 40, 60)
+    depth, every, seeds = (3, 1, 1500) if long else (2, 40, 60)
     one = OneSeqno(rules, packed_for(1), 97 if long else 7)
     yield f"one seqno, {depth} views", lambda: one.run(depth)
     windows = Windows(rules, packed_for(2, 1, 2, 1), 97 if long else 11)
