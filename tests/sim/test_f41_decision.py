@@ -90,7 +90,7 @@ class AlwaysSupports(Decision):
 
 
 class NeverNull(Decision):
-    def _is_unprepared(self, members, seqno):
+    def is_unprepared(self, members, seqno):
         return False
 
 
