@@ -91,6 +91,7 @@ class Sim:
         self.random = random.Random(f"scenario {seed}")
         self.command = command or f"tinybft simulate --seed {seed} --replicas {replicas}"
         self.faulty = set()
+        self.faulty_clients = set()
         self.handles = []
         self.message_count = 0
         self._service = service
@@ -222,8 +223,12 @@ class Sim:
         return self.device(i).up
 
     def is_correct(self, i):
-        """Neither Byzantine nor a twin nor wiped; it may be switched off."""
+        """Neither Byzantine nor a twin; it may be switched off."""
         return i < self.client_count and i not in self.faulty
+
+    def is_correct_client(self, i):
+        """The same, and its store was never wiped: then it would use request ids twice."""
+        return self.is_correct(i) and i not in self.faulty_clients
 
     def correct_replicas(self):
         """Those that are on and correct."""
@@ -246,7 +251,7 @@ class Sim:
         hal = self.device(i)
         if wipe:
             hal.store.wipe()
-            self.oracles.wiped(hal.node_id)
+            self.faulty_clients.add(hal.node_id)
         self.log(f"{self.name(i)} starts" + (" with an empty store" if wipe else ""))
         self._power_on(hal)
 

@@ -171,7 +171,7 @@ class _Course:
     def load(self, client):
         sim = self.sim
         if self.loaded:
-            if sim.is_correct(client) and not sim.pending(client):
+            if sim.is_correct_client(client) and not sim.pending(client):
                 sim.submit(client, sim.sample_operation())
             sim.after(sim.random.randrange(1, 2 * _THINK_MS), lambda: self.load(client))
 
