@@ -194,6 +194,8 @@ def play(sim, plan, steps=None):
     Returns what check_liveness measured. Raises Violation.
     """
     course = _Course(sim, plan)
+    for i, fault in enumerate(plan.faults):
+        sim.log(f"planned fault {i}: {fault}")
     sim.network(**plan.network)
     for client in range(sim.client_count):
         course.load(client)
