@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hal.sim_radio import RATES
 from tools.refusal import Refusal
-from tools.simulate.campaign import Job, plan_of, run_jobs, shrunk, simulated
+from tools.simulate.campaign import Job, run_jobs, shrunk, simulated
 from tools.simulate.configs import REPLICA_COUNTS, configuration
 from tools.simulate.scripts import load_scenario, load_service
 
@@ -74,7 +74,7 @@ class Rate(click.ParamType):
 @click.option("--steps", type=click.IntRange(1), help="Steps of nodes under faults instead.")
 @click.option("--radio", type=Rate(), help="Broadcast radio at this rate. [ideal network]")
 @click.option("--faults", type=Faults(), help="Only these of the seed's faults; or none.")
-@click.option("--spare-primary", is_flag=True, help="Let replica 0 not be among the faulty ones.")
+@click.option("--spare-primary", is_flag=True, help="No fault of replica 0, nor of its links.")
 @click.option("--trace", is_flag=True, help="Tell the story of the run.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
@@ -123,12 +123,7 @@ def _told(job):
             click.echo(begin.pop())
         click.echo(line)
 
-    sim, result = simulated(job, write)
-    if not job.script:
-        plan = plan_of(sim, job)
-        for fault in plan.faults:
-            click.echo(f"# {fault}")
-    return result
+    return simulated(job, write)[1]
 
 
 def _all_run(todo, process_count, silent):
