@@ -3,14 +3,15 @@
 A slot stores a batch in its canonical form (wire.py) with the bodies behind it, in the batch's
 order. PRE-PREPARE carries the same list, each request by its entry or, if it is short, inline;
 the batch digest covers the canonical form, so it does not depend on which. Every body has its
-digest in the batch: whoever sends it, it proves itself.
+digest in the batch: whoever sends it, it proves itself. A batch of no requests is null, and its
+digest zeros.
 
 Allocates nothing outside hashing.
 """
 
 from tinybft import faults, requests, wire
 from tinybft.compat import micropython
-from tinybft.octets import copy, equal
+from tinybft.octets import copy, equal, fill
 from tinybft.slots import TIME_IN_DOUBT
 
 
@@ -215,6 +216,9 @@ class Batches:
     @micropython.native
     def _digest(self, base):
         slots = self.slots
+        if slots.request_count(base) == 0:
+            fill(slots.buf, slots.digest_at(base), wire.DIGEST_LENGTH, 0)  # null
+            return
         length = wire.BATCH_HEADER_LENGTH + slots.request_count(base) * wire.ENTRY_LENGTH
         self.core.auth.digest_into(
             slots.buf, slots.batch_at(base), length, slots.buf, slots.digest_at(base)
