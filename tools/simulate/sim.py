@@ -43,6 +43,7 @@ from tools.simulate.trace import Trace
 __all__ = ("EVERYBODY", "Handle", "Sim", "Violation")
 
 EVERYBODY = -1
+_HANDLES_KEPT = 4096
 
 
 class _Injected(bytes):
@@ -153,6 +154,8 @@ class Sim:
             limit = self.config.REQUEST_LENGTH_MAX
             raise ValueError(f"operation of {len(op)} bytes, request_length_max is {limit}")
         handle = Handle(client, op, read_only, self.now_ms)
+        if len(self.handles) > _HANDLES_KEPT:
+            self.handles = [h for h in self.handles if not (h.done or h.lost)]
         self.handles.append(handle)
         self._waiting[client].append(handle)
         self._submit_next(client)
