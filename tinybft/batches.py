@@ -139,7 +139,7 @@ class Batches:
                 self._authenticate(base, i, buf, at + 1)
             at = core.wire.next_request(buf, at, end)
         self.look_up(base)
-        self._check_time(base)
+        self.check_time(base)
         self._digest(base)
         return 0
 
@@ -202,11 +202,13 @@ class Batches:
         self.slots.set_doubts(base, self.slots.doubts(base) & ~(1 << index))
 
     @micropython.native
-    def _check_time(self, base):
+    def check_time(self, base):
+        """Is the batch's time plausible here? It may become so as time passes."""
         core = self.core
         slots = self.slots
         batch = slots.batch_at(base)
         core.clock.advance(core.progress.now)
+        slots.clear_flag(base, TIME_IN_DOUBT)
         time_s = wire.batch_time_s(slots.buf, batch)
         if slots.request_count(base) and not core.clock.is_plausible(
             time_s, wire.batch_time_ms(slots.buf, batch)

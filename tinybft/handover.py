@@ -28,6 +28,11 @@ class Handover:
         """Nothing is said in the old view any more; its slots stay until a new one begins, since
         the others may still commit there (`learn`)."""
         self.reagreeing = True
+        progress = self.core.progress
+        for seqno in range(progress.last_executed + 1, progress.high_mark() + 1):
+            base = self.slots.find(seqno)
+            if base >= 0:
+                self.learn(base)
 
     def is_of_view_left(self, buf, number):
         progress = self.core.progress

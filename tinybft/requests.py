@@ -123,7 +123,7 @@ class Requests:
             self.set_phase(client, NONE)
 
     def propose_again(self):
-        """A new view: what its batches do not name waits for a proposal."""
+        """A new view, or a state that was fetched: what no open batch names waits for one."""
         for client in range(self._client_count):
             if self.phase(client) == PROPOSED:
                 self.set_phase(client, WAITING)

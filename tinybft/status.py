@@ -135,6 +135,7 @@ class Status:
             return False
         core = self.core
         core.clock.advance(now)
+        core.agreement.reconsider()
         self._waiting = self.has_open_work()
         self.send()
         self._since = now
