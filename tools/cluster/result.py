@@ -100,7 +100,7 @@ def _outages(course):
             "returned",
             options.rounds,
             [outage.return_ms for outage in done],
-            "in step after {} ms",
+            "caught up and in step after {} ms",
         )
         yield _shown(
             "deciding vote",
