@@ -21,7 +21,7 @@ from tools.cluster.plans import has_victim, victim
 from tools.cluster.times import Acknowledgements
 
 WAIT_SECONDS = 20.0
-VOTES = 10  # operations acknowledged with the deciding vote before the silent ones may go on
+VOTES = 50  # operations acknowledged with the deciding vote before the silent ones may go on
 FIRST_SHARE = 4  # the first fault comes when one in so many operations is acknowledged
 
 

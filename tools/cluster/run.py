@@ -42,6 +42,7 @@ class Course:
         self.phase = "starting"
         self._show = show
         self._shown = 0.0
+        self._has_fed = False
         self._poll_seconds = POLL_SECONDS
         self._patience = 20 if options.wrappers else 1
 
@@ -79,7 +80,7 @@ class Course:
             views = self._look()
             total = sum(view.acknowledged for view in views)
             going_on = self.outages.advance(views)
-            self._feed(views, going_on)
+            self._feed(views, total, going_on)
             if self._ended() or not going_on and all(self._done(view) for view in views):
                 break
             if progress.stalled(total):
@@ -91,18 +92,20 @@ class Course:
         """Note an event of the run; whoever shows the run shows it."""
         self.events.append((time.monotonic() - self.started, words))
 
-    def _feed(self, views, going_on):
+    def _feed(self, views, total, going_on):
         """While outages go on the clients are to have work, and need not finish it later."""
         if going_on:
             self._poll_seconds = POLL_SECONDS_OUTAGE
+            self._has_fed = True
             for view in views:
                 left = self.given.get(view.node_id, SHARE_MIN) - view.acknowledged
                 if left < SHARE_MIN and view.condition == "running":
                     self._give(view.node_id, SHARE_MIN)
-        elif self._poll_seconds == POLL_SECONDS_OUTAGE:
+        else:
             self._poll_seconds = POLL_SECONDS
-            if sum(view.acknowledged for view in views) >= self.options.operations:
+            if self._has_fed and total >= self.options.operations:
                 self.processes.tell("enough")
+                self._has_fed = False
 
     def _give(self, client_id, operations):
         self.given[client_id] += operations
