@@ -25,11 +25,12 @@ class RoundLines(Silence):
 
     def __init__(self):
         super().__init__()
-        self._shown = 0
+        self._shown = -1  # the heading first
 
     def __call__(self, course, views):
         rounds = course.outages.rounds
-        if self._shown == 0 and rounds:
+        if self._shown < 0:
+            self._shown = 0
             click.echo(f"\n{course.options.loss:g} % loss")
             click.echo("round  killed    view   gap ms  return ms  blocks  vote ms")
         while self._shown < len(rounds) and _is_over(rounds[self._shown]):

@@ -81,7 +81,7 @@ class Outages:
             pass
         for number in range(1, self._options.rounds + 1):
             try:
-                views = yield from _until(self._in_step, "the replicas were not in step")
+                views = yield from self._in_step()
                 yield from self._round(self._begin(number, views))
             except Late as late:
                 yield from self._fail(late)
@@ -211,16 +211,25 @@ class Outages:
             return None
         return mine[0].report if status["last_executed"] >= floor else None
 
-    def _in_step(self, views):
-        """`views` if every replica takes part in one view."""
-        replicas = [view for view in views if view.replica and view.condition != "killed"]
-        if any(view.condition != "running" for view in replicas):
-            return None
-        taking_part = all(_takes_part(view.status) for view in replicas)
-        floor = max(view.status["low_mark"] for view in replicas) - self._config.WINDOW
-        near = all(view.status["last_executed"] >= floor for view in replicas)
-        one_view = len({view.status["view"] for view in replicas}) == 1
-        return views if taking_part and near and one_view else None
+    def _in_step(self):
+        """Wait until all take part in one view, beyond where the first of them is now.
+
+        Reports differ in age by up to a period, in which the group goes on: hence "now".
+        """
+        replicas = [view for view in (yield) if view.replica and view.status]
+        floor = max(view.status["low_mark"] for view in replicas)
+
+        def reached(views):
+            replicas = [view for view in views if view.replica]
+            if any(view.condition != "running" for view in replicas):
+                return None
+            statuses = [view.status for view in replicas]
+            if len({status["view"] for status in statuses}) > 1:
+                return None
+            there = all(_takes_part(s) and s["last_executed"] >= floor for s in statuses)
+            return views if there else None
+
+        return (yield from _until(reached, "the replicas were not in step"))
 
 
 def _takes_part(status):
