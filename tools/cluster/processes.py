@@ -55,7 +55,7 @@ class NodeProcess:
         """SIGSTOP, effective on return: the node is silent and deaf until `thaw`."""
         signal_group(self.process.pid, signal.SIGSTOP)
         self.frozen = True
-        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+        os.waitpid(self.process.pid, os.WUNTRACED)
 
     def thaw(self):
         self.frozen = False
