@@ -140,7 +140,7 @@ class Outages:
         outage.new_view = _view_of(views)
         outage.primary = outage.new_view % self._config.REPLICA_COUNT
         self._course.say(
-            f"next operation acknowledged after {outage.gap_ms:.0f} ms;"
+            f"next operation after {outage.gap_ms:.0f} ms;"
             f" replica {outage.primary} is the primary of view {outage.new_view}"
         )
 

@@ -47,7 +47,7 @@ class LiveTable:
         return self._live.__exit__(*error)
 
     def __call__(self, course, views):
-        table = Table()
+        table = Table(box=None, collapse_padding=True, pad_edge=False)  # fits 80 columns
         for name in COLUMNS:
             table.add_column(name, justify="left" if name in ("node", "role") else "right")
         for view in views:
@@ -123,7 +123,7 @@ def cells(view):
     replica = view.replica
     return [
         str(view.node_id),
-        name if replica else f"{name} (CPython)" if view.condition == "running" else name,
+        name,
         str(status["view"]) if replica else "",
         str(status["last_executed"]) if replica else "",
         str(status["low_mark"]) if replica else "",
