@@ -74,7 +74,7 @@ class Rate(click.ParamType):
 @click.option("--steps", type=click.IntRange(1), help="Steps of nodes under faults instead.")
 @click.option("--radio", type=Rate(), help="Broadcast radio at this rate. [ideal network]")
 @click.option("--faults", type=Faults(), help="Only these of the seed's faults; or none.")
-@click.option("--spare-primary", is_flag=True, help="Let replica 0 not be among the faulty ones.")
+@click.option("--spare-primary", is_flag=True, help="No fault of replica 0, nor of its links.")
 @click.option("--trace", is_flag=True, help="Tell the story of the run.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. [one per core]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")

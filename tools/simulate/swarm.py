@@ -45,7 +45,7 @@ class Plan:
 
     @classmethod
     def of(cls, sim, ms=None, with_primary=True):
-        """The plan of sim.seed. with_primary: replica 0 may be among the faulty ones."""
+        """The plan of sim.seed. with_primary: any of it may strike replica 0."""
         draw = random.Random(f"swarm {sim.seed} {sim.replica_count}")
         length = draw.randrange(SAFETY_MS // 2, 3 * SAFETY_MS // 2)
         plan = cls(ms or length, _network(draw))
@@ -54,10 +54,10 @@ class Plan:
         for victim in victims:
             plan.faults.append(_of_victim(draw, victim, length))
         for _ in range(draw.randint(0, 4)):
-            kind = draw.choice(sorted(_DRAWN))
+            kind = draw.choice(_KINDS)
             begin = draw.randrange(length)
             end = min(length, begin + draw.randrange(10, length // 2))
-            plan.faults.append(Fault(kind, begin, end, _DRAWN[kind](draw, sim)))
+            plan.faults.append(Fault(kind, begin, end, _DRAWN[kind](draw, ids)))
         plan.stay_off = tuple(sorted(v for v in victims if draw.random() < 0.3))
         return plan
 
@@ -85,8 +85,8 @@ def _of_victim(draw, victim, length):
     return Fault("crash", begin, end, (victim, draw.random() < 0.3))
 
 
-def _some_partition(draw, sim):
-    ids = list(sim.replicas)
+def _some_partition(draw, ids):
+    ids = list(ids)
     draw.shuffle(ids)
     cut = draw.randrange(1, len(ids))
     groups = [ids[:cut], ids[cut:]]
@@ -97,12 +97,13 @@ def _some_partition(draw, sim):
 
 _DRAWN = {
     "partition": _some_partition,
-    "one_way": lambda draw, sim: tuple(draw.sample(sim.replicas, 2)),
-    "freeze": lambda draw, sim: (draw.choice(sim.replicas),),
-    "clock_jump": lambda draw, sim: (draw.choice(sim.replicas), draw.randrange(-5000, 20000)),
-    "drift": lambda draw, sim: (draw.choice(sim.replicas), draw.choice((-5, 5))),
-    "burst": lambda draw, sim: (draw.choice((0.3, 0.5, 0.9, 1.0)),),
+    "one_way": lambda draw, ids: tuple(draw.sample(ids, 2)),
+    "freeze": lambda draw, ids: (draw.choice(ids),),
+    "clock_jump": lambda draw, ids: (draw.choice(ids), draw.randrange(-5000, 20000)),
+    "drift": lambda draw, ids: (draw.choice(ids), draw.choice((-5, 5))),
+    "burst": lambda draw, ids: (draw.choice((0.3, 0.5, 0.9, 1.0)),),
 }
+_KINDS = tuple(_DRAWN)
 
 
 class _Course:
