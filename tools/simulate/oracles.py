@@ -210,7 +210,6 @@ class Oracles:
         self._heard = {}  # device: _Mark of the boot under way
         self._said = {}
         self._vote_view = {}
-        self._wiped = set()
         self._root = bytearray(32)
 
     def _fail(self, oracle, words):
@@ -226,13 +225,6 @@ class Oracles:
         self._marks.pop(hal.number, None)
         self._said[hal.number] = {}
         self._vote_view[hal.number] = 0
-
-    def wiped(self, node_id):
-        """The request ids of this client are lost: it may use one twice."""
-        self._wiped.add(node_id)
-
-    def _is_correct_client(self, client):
-        return self._sim.is_correct(client) and client not in self._wiped
 
     def escaped(self, hal, error):
         """An exception came out of a step."""
@@ -324,7 +316,8 @@ class Oracles:
         if seqno <= self.height:
             return
         batch = batch_in_slot(core, seqno)
-        if batch is None and executed % self._interval == 0 and executed > self.height:
+        # A slot may serve the next round of the ring by the end of the step that executed it.
+        if batch is None and core.slots.find(seqno + self._window) < 0:
             self._fail("S2", f"R{number} is at {executed}, nobody correct executed {seqno}")
         self._agree(number, seqno, batch, [])
 
@@ -380,7 +373,7 @@ class Oracles:
 
     def _run_reference(self, number, seqno, request_id, mine):
         client = mine.client
-        if self._is_correct_client(client):
+        if self._sim.is_correct_client(client):
             told = self._submitted.get((client, request_id))
             if told != mine.op:
                 words = f"request {request_id} that {client} did not submit"
@@ -394,7 +387,7 @@ class Oracles:
 
     def answered(self, handle):
         """A client accepted a reply (S4)."""
-        if not self._is_correct_client(handle.client) or handle.read_only:
+        if not self._sim.is_correct_client(handle.client) or handle.read_only:
             return
         expected = self._expected.get((handle.client, handle.request_id))
         if expected is None:

@@ -23,7 +23,8 @@ import hashlib
 import random
 from collections import Counter, deque
 
-from hal.sim import Network, World, make_crypto
+from hal.sim import Network, World
+from hal.sim_parts import make_crypto
 from hal.sim_radio import CPU_US, Radio
 from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
@@ -42,6 +43,10 @@ from tools.simulate.trace import Trace
 __all__ = ("EVERYBODY", "Handle", "Sim", "Violation")
 
 EVERYBODY = -1
+
+
+class _Injected(bytes):
+    """What a script sends in somebody's name: no filter looks at it."""
 
 
 class Handle:
@@ -90,6 +95,7 @@ class Sim:
         self.random = random.Random(f"scenario {seed}")
         self.command = command or f"tinybft simulate --seed {seed} --replicas {replicas}"
         self.faulty = set()
+        self.faulty_clients = set()
         self.handles = []
         self.message_count = 0
         self._service = service
@@ -221,8 +227,12 @@ class Sim:
         return self.device(i).up
 
     def is_correct(self, i):
-        """Neither Byzantine nor a twin nor wiped; it may be switched off."""
+        """Neither Byzantine nor a twin; it may be switched off."""
         return i < self.client_count and i not in self.faulty
+
+    def is_correct_client(self, i):
+        """The same, and its store was never wiped: then it would use request ids twice."""
+        return self.is_correct(i) and i not in self.faulty_clients
 
     def correct_replicas(self):
         """Those that are on and correct."""
@@ -245,7 +255,7 @@ class Sim:
         hal = self.device(i)
         if wipe:
             hal.store.wipe()
-            self.oracles.wiped(hal.node_id)
+            self.faulty_clients.add(hal.node_id)
         self.log(f"{self.name(i)} starts" + (" with an empty store" if wipe else ""))
         self._power_on(hal)
 
@@ -366,6 +376,8 @@ class Sim:
         self.world.route = self._route if wanted else None
 
     def _route(self, hal, peer, message):
+        if type(message) is _Injected:
+            return ((0, message),)
         frames = [Frame(hal.number, peer.number, message)]
         for function in (self._filters.get(hal.number), self._script_filter):
             if function:
@@ -452,10 +464,14 @@ class Sim:
         return message[: len(message) - tags_length]
 
     def send_as(self, i, dst, message_bytes):
-        """Put bytes on the air from device `i`, to a node id or to EVERYBODY (-1)."""
+        """Put bytes on the air from device `i`, to a node id or to EVERYBODY (-1).
+
+        They pass by `on_frame` and `filter_from`, but not by cuts, loss and delay.
+        """
         hal = self.device(i)
-        self._on_sent(hal, dst, bytes(message_bytes))
-        self.world.medium.send(hal, dst, bytes(message_bytes))
+        message = _Injected(message_bytes)
+        self._on_sent(hal, dst, message)
+        self.world.medium.send(hal, dst, message)
 
     # --- looking ---
 
@@ -515,6 +531,35 @@ class Sim:
         vote while as many others are silent as the group can spare. Returns what it measured.
         """
         return self._liveness.check(ms)
+
+    def throughput(self, ms, clients=None):
+        """Operations per virtual second while `clients` (all correct ones that are on) submit
+        one after the other for `ms` milliseconds."""
+        if clients is None:
+            ids = range(self.client_count)
+            clients = [i for i in ids if self.is_up(i) and self.is_correct_client(i)]
+        done = 0
+        end_us = self.world.now_us + ms * 1000
+
+        def refill():
+            nonlocal done
+            for client, handle in list(latest.items()):
+                if handle.done or handle.lost:
+                    done += handle.done
+                    latest[client] = self.submit(client, self.sample_operation())
+            return self.world.now_us >= end_us
+
+        latest = {client: self.submit(client, self.sample_operation()) for client in clients}
+        self.run_until(refill, ms)
+        return 1000 * done / ms
+
+    def check_throughput(self, ms, reference, share):
+        """L4: at least `share` of the rate `reference` of a fault-free run; returns the rate."""
+        rate = self.throughput(ms)
+        if rate < share * reference:
+            words = f"{rate:.1f} operations per second, {share:.0%} of {reference:.1f} are due"
+            raise Violation(self, "L4", words)
+        return rate
 
     def sample_operation(self):
         """Some operation for the service: of its own `sample(random)` if it has one."""

@@ -171,7 +171,7 @@ class _Course:
     def load(self, client):
         sim = self.sim
         if self.loaded:
-            if sim.is_correct(client) and not sim.pending(client):
+            if sim.is_correct_client(client) and not sim.pending(client):
                 sim.submit(client, sim.sample_operation())
             sim.after(sim.random.randrange(1, 2 * _THINK_MS), lambda: self.load(client))
 
@@ -194,6 +194,8 @@ def play(sim, plan, steps=None):
     Returns what check_liveness measured. Raises Violation.
     """
     course = _Course(sim, plan)
+    for i, fault in enumerate(plan.faults):
+        sim.log(f"planned fault {i}: {fault}")
     sim.network(**plan.network)
     for client in range(sim.client_count):
         course.load(client)
