@@ -205,7 +205,7 @@ class Oracles:
         self._f = config.FAULT_COUNT
         self._window = config.WINDOW
         self._interval = config.CHECKPOINT_INTERVAL
-        self._tags_length = sim._wire.tag_count(wire.PREPARE, 0) * config.TAG_LENGTH
+        self._tags_length = sim.wire_of_group.tag_count(wire.PREPARE, 0) * config.TAG_LENGTH
         self.chain = {}  # seqno: (Batch or None, [Ran, ...])
         self.height = 0
         self.operations = 0  # executed by the group
@@ -502,7 +502,7 @@ class Oracles:
         if kind == wire.PREPARE or kind == wire.COMMIT:
             return (kind, view, seqno), bytes(message[16:48])
         if kind == wire.PRE_PREPARE:
-            return (kind, view, seqno), canonical_digest(message, self._sim._wire)
+            return (kind, view, seqno), canonical_digest(message, self._sim.wire_of_group)
         if kind == wire.VIEW_CHANGE_ACK:
             return (kind, view, message[16]), bytes(message[17:49])
         # The whole VIEW-CHANGE or NEW-VIEW of a view, its seqno included.
