@@ -40,11 +40,8 @@ class Agreement:
         self._quorum = core.quorum
         self._fault_count = config.FAULT_COUNT
         self._pipeline = config.PIPELINE
-        self._wanted = bytearray(wire.DIGEST_LENGTH)
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
-        self.agreed_from = 1  # first seqno that this view orders
-        self.reagreeing = False  # what is executed may need votes in this view
 
     # --- messages ---
 
@@ -55,7 +52,9 @@ class Agreement:
         number = wire.seqno(buf)
         known = self.slots.find(number)
         if known >= 0 and self.slots.has(known, NAMED) and wire.view(buf) == progress.view:
-            return self._on_named(known, buf)
+            return self.core.handover.on_named(known, buf)
+        if not progress.active:
+            return self.core.handover.on_late_pre_prepare(known, buf)
         fault = self._misplaced(buf, number) or self._unwanted(known, sender, buf)
         if fault:
             return fault
@@ -82,13 +81,13 @@ class Agreement:
         """Why a PRE-PREPARE for the slot `known` (-1: new) is refused; 0: it is not."""
         progress = self.core.progress
         if progress.is_primary():
-            return faults.SENDER
+            return faults.NOT_NEEDED
         if known >= 0 and (
             self._has_from_primary(known)
             or (sender != progress.primary() and self._is_vouched(known))
         ):
             return faults.NOT_NEEDED
-        if wire.seqno(buf) < self.agreed_from:
+        if wire.seqno(buf) < self.core.handover.agreed_from:
             return faults.OUTSIDE_WINDOW
         if wire.batch_count(buf, wire.HEADER_LENGTH) == 0:
             return faults.BATCH  # only a NEW-VIEW orders nothing
@@ -108,7 +107,7 @@ class Agreement:
         sender = wire.sender(buf)
         number = wire.seqno(buf)
         fault = self._misplaced(buf, number)
-        if fault:
+        if fault and not (kind == wire.COMMIT and self.core.handover.is_of_view_left(buf, number)):
             return fault
         if kind == wire.PREPARE and sender == progress.primary():
             return faults.SENDER
@@ -175,6 +174,8 @@ class Agreement:
     def advance(self, base):
         """Take the slot as far as its votes and bodies allow."""
         slots = self.slots
+        if not self.core.progress.active:
+            return self.core.handover.learn(base)
         if not slots.has(base, ACCEPTED):
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
@@ -200,6 +201,17 @@ class Agreement:
             return self._quorum.count(slots.prepares(base)) >= self._fault_count
         return True
 
+    def reconsider(self):
+        """Time has passed: look again at batches whose time was not plausible."""
+        slots = self.slots
+        progress = self.core.progress
+        last = min(self.last_seen, progress.high_mark())
+        for seqno in range(progress.last_executed + 1, last + 1):
+            base = slots.find(seqno)
+            if base >= 0 and slots.has(base, TIME_IN_DOUBT) and not slots.has(base, ACCEPTED):
+                self.core.batches.check_time(base)
+                self.advance(base)
+
     @micropython.native
     def _accept(self, base):
         slots = self.slots
@@ -223,87 +235,6 @@ class Agreement:
             core.post.multicast(end)
         else:
             core.post.unicast(receiver, end)
-
-    # --- over views ---
-
-    def leave_view(self):
-        """Votes and proposals end with their view; batches stay."""
-        self.reagreeing = True
-        slots = self.slots
-        progress = self.core.progress
-        for seqno in range(progress.low_mark + 1, progress.high_mark() + 1):
-            base = slots.find(seqno)
-            if base >= 0:
-                slots.strip(base)
-
-    def begin_view(self, checkpoint, end):
-        """The new view orders from `checkpoint` on and names batches up to `end`; those it did
-        not select are given up."""
-        progress = self.core.progress
-        self.agreed_from = checkpoint + 1
-        self.last_proposed = end
-        self.last_seen = max(end, progress.last_executed)
-        for seqno in range(max(end, progress.low_mark) + 1, progress.high_mark() + 1):
-            base = self.slots.find(seqno)
-            if base >= 0:
-                self.slots.clear(base)
-
-    def adopt(self, seqno, digest, at):
-        """The NEW-VIEW is the pre-prepare of this digest for `seqno`."""
-        slots = self.slots
-        base = slots.assign(seqno, digest, at)
-        if slots.has(base, HAS_BATCH):
-            slots.set_flag(base, PRE_PREPARED)
-            self.advance(base)
-
-    def want(self, seqno, digest, at):
-        """The new primary needs the batch with this digest before it can begin its view."""
-        if self.core.progress.in_window(seqno):
-            self.note(seqno)
-            base = self.slots.find(seqno)
-            if base < 0 or not equal(self.slots.buf, self.slots.digest_at(base), digest, at, 32):
-                self.slots.assign(seqno, digest, at)
-
-    def _on_named(self, base, buf):
-        """A PRE-PREPARE for a slot whose digest is known: that proves it, whoever sent it."""
-        slots = self.slots
-        if not self.core.auth.check(buf, wire.PRE_PREPARE, wire.sender(buf)):
-            return faults.MAC
-        copy(self._wanted, 0, slots.buf, slots.digest_at(base), 32)
-        fault = self.core.batches.store(base, buf)
-        if fault or not equal(slots.buf, slots.digest_at(base), self._wanted, 0, 32):
-            slots.drop_batch(base)
-            slots.set_flag(base, NAMED)
-            copy(slots.buf, slots.digest_at(base), self._wanted, 0, 32)
-            return fault or faults.NOT_NEEDED
-        slots.drop_flags(base)
-        slots.set_doubts(base, 0)
-        slots.set_flag(base, HAS_BATCH)
-        self.core.status.on_work()
-        if self.core.progress.active:
-            slots.set_flag(base, PRE_PREPARED)
-            slots.adopt_votes(base)
-            return self.advance(base)
-        self.core.view_change.settle()
-        return 0
-
-    def first_open(self):
-        """The lowest seqno that may still need a batch, a body or a vote here."""
-        progress = self.core.progress
-        if not self.reagreeing:
-            return progress.last_executed + 1
-        return max(self.agreed_from, progress.low_mark + 1)
-
-    def is_reagreeing(self):
-        """True while a batch that is executed here is not yet committed in this view."""
-        if self.reagreeing and self.core.progress.active:
-            slots = self.slots
-            for seqno in range(self.first_open(), self.core.progress.last_executed + 1):
-                base = slots.find(seqno)
-                if base >= 0 and not slots.has(base, COMMITTED):
-                    return True
-            self.reagreeing = False
-        return self.reagreeing
 
     # --- the primary ---
 

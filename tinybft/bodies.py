@@ -36,9 +36,9 @@ class Bodies:
     @micropython.native
     def _fill(self, client, number, message):
         slots = self.slots
-        agreement = self.core.agreement
+        handover = self.core.handover
         found = False
-        for seqno in range(agreement.first_open(), self._end()):
+        for seqno in range(handover.first_open(), self._end()):
             base = slots.find(seqno)
             if base < 0 or not slots.has(base, HAS_BATCH):
                 continue
@@ -85,13 +85,13 @@ class Bodies:
     def on_authentic(self, client):
         """The pending request of `client` is new and authentic: batches may wait for it."""
         slots = self.slots
-        agreement = self.core.agreement
-        for seqno in range(agreement.first_open(), self._end()):
+        handover = self.core.handover
+        for seqno in range(handover.first_open(), self._end()):
             base = slots.find(seqno)
             if base < 0 or not slots.has(base, PRE_PREPARED) or slots.has(base, ACCEPTED):
                 continue
             self.core.batches.look_up(base)
-            agreement.advance(base)
+            self.core.agreement.advance(base)
 
     @micropython.native
     def _end(self):

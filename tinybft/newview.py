@@ -126,7 +126,7 @@ class NewView:
             return faults.NOT_NEEDED
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
         if not self._is_confirmed(core.auth.digest):
-            if self.is_held:
+            if self.is_held or sender == progress.replica_id:
                 return faults.NOT_NEEDED
             if not core.auth.check_digested(buf, wire.NEW_VIEW, sender):
                 return faults.MAC
@@ -218,7 +218,7 @@ class NewView:
             if i < self._batch_count():
                 if not decision.may_select(members, seqno, self._buf, self._batch_at(i)):
                     return False
-            elif not decision.may_select(members, seqno, self.core.null_digest, 0):
+            elif not decision.is_unprepared(members, seqno):
                 return False
         return True
 
@@ -245,7 +245,8 @@ class NewView:
             if not self._choose(members, seqno + 1 + i, buf, at):
                 return
             at += 32
-            if not is_zero(buf, at - 32, 32):
+            is_null = is_zero(buf, at - 32, 32)
+            if not is_null or not self.decision.is_unprepared(members, seqno + 1 + i):
                 end = at
         wire.put_new_view_counts(buf, core.quorum.count(members), (end - first) // 32)
         core.post.multicast(end)
@@ -272,7 +273,7 @@ class NewView:
         if index:
             self._attempt += 1
             candidate = self.decision.candidate(members, seqno, self._attempt % index)
-            self.core.agreement.want(seqno, self._buf, candidate)
+            self.core.handover.want(seqno, self._buf, candidate)
         return False
 
     # --- installing ---
@@ -286,7 +287,7 @@ class NewView:
             self.stable = min(checkpoint, self.decision.provably_stable(members))
             core.checkpoints.raise_low_mark(self.stable)
         progress.active = True
-        core.agreement.begin_view(checkpoint, self.end())
+        core.handover.begin_view(checkpoint, self.end())
         self._applied = checkpoint
         self.apply()
         core.requests.propose_again()
@@ -305,4 +306,4 @@ class NewView:
             at = self._batch_at(self._applied - self.checkpoint())
             self._applied += 1
             if self._applied > progress.low_mark:
-                core.agreement.adopt(self._applied, self._buf, at)
+                core.handover.adopt(self._applied, self._buf, at)

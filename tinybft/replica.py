@@ -13,6 +13,7 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     bodies              requests that batches name        transfer    catching up by state
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
+    handover            batches from view to view
 """
 
 from tinybft import faults, wire
@@ -25,6 +26,7 @@ from tinybft.clock import GroupClock
 from tinybft.compat import micropython
 from tinybft.execution import Execution
 from tinybft.faults import Faults
+from tinybft.handover import Handover
 from tinybft.newview import NewView
 from tinybft.post import Post
 from tinybft.progress import Progress
@@ -66,6 +68,7 @@ class Core:
         self.batches = Batches(self)
         self.bodies = Bodies(self)
         self.agreement = Agreement(self)
+        self.handover = Handover(self)
         self.checkpoints = Checkpoints(self)
         self.transfer = Transfer(self)
         self.claims = Claims(self)
@@ -123,8 +126,8 @@ class Replica:
         if not fault:
             kind = buf[1]
             sender = wire.sender(buf)
-            if sender == self._replica_id and kind != wire.REQUEST:
-                fault = faults.SENDER
+            if sender == self._replica_id and kind != wire.REQUEST and kind != wire.NEW_VIEW:
+                fault = faults.SENDER  # what a peer hands back: a request; a view that I began
             else:
                 fault = self._dispatch[kind](buf)
                 if not fault and kind != wire.REQUEST:

@@ -24,7 +24,6 @@ from tinybft.slots import (
     ACCEPTED,
     COMMITTED,
     HAS_BATCH,
-    NAMED,
     PRE_PREPARED,
     PREPARED,
     VOUCHED_ONLY,
@@ -118,7 +117,7 @@ class Status:
             return True
         if self.core.requests.waiting or not progress.active:
             return True
-        if self.core.agreement.is_reagreeing():
+        if self.core.handover.is_reagreeing():
             return True
         if executed // self._interval * self._interval > progress.low_mark:
             return True
@@ -136,6 +135,7 @@ class Status:
             return False
         core = self.core
         core.clock.advance(now)
+        core.agreement.reconsider()
         self._waiting = self.has_open_work()
         self.send()
         self._since = now
@@ -186,29 +186,24 @@ class Status:
 
     def _put_slot(self, buf, at, number):
         slots = self.core.slots
-        progress = self.core.progress
         base = slots.find(number)
         state = 0
         missing = 0
         prepares = 0
         commits = 0
-        if base < 0 or number < self.core.agreement.first_open():
-            if number <= progress.last_executed or not progress.active:
-                state = _SLOT_STATE
-        elif progress.active:
+        progress = self.core.progress
+        if number < self.core.handover.first_open() or (
+            number <= progress.last_executed and not progress.active
+        ):
+            state = _SLOT_STATE
+        elif base >= 0:
             state = slots.flags(base) & _SLOT_STATE
-            if slots.has(base, VOUCHED_ONLY):
-                state = 0  # the primary's own copy would still be welcome
             prepares = slots.prepares(base)
             commits = slots.commits(base)
             if state & PRE_PREPARED:
                 missing = slots.missing(base)
-        else:
-            missing = slots.missing(base) if slots.has(base, HAS_BATCH) else 0
-            if missing:
-                state = PRE_PREPARED
-            elif not slots.has(base, NAMED):
-                state = _SLOT_STATE
+            if slots.has(base, VOUCHED_ONLY) and progress.active:
+                state = 0  # the primary's own copy would still be welcome
         buf[at] = state
         wire.put_mask(buf, at + 1, 2, missing)
         wire.put_mask(buf, at + 3, self._mask_length, prepares)
@@ -240,11 +235,12 @@ class Status:
         tail += self._checkpoint_count * self._mask_length
         settled = wire.get_mask(buf, tail, self._mask_length)
         core.view_change.answer(buf, settled, wire.status_round(buf))
-        if wire.view(buf) == progress.view:
-            if progress.active and wire.flags(buf) & wire.FLAG_ACTIVE:
-                self._answer_slots(buf, count, sender, their_low)
-            else:
-                self._answer_batches(buf, count, sender, their_low)
+        is_active = wire.flags(buf) & wire.FLAG_ACTIVE
+        core.handover.note_view(sender, wire.view(buf), is_active)
+        if progress.active and wire.view(buf) == progress.view and is_active:
+            self._answer_slots(buf, count, sender, their_low)
+        elif not is_active and wire.view(buf) >= progress.view:
+            self._answer_between_views(buf, count, sender, their_low)
 
     def _answer_checkpoints(self, buf, at, sender, their_low):
         core = self.core
@@ -273,23 +269,35 @@ class Status:
                     self._answer_unknown(base, sender, turn)
             at += self._slot_length
 
-    def _answer_batches(self, buf, count, sender, their_low):
-        """Between views: batches and bodies that a new primary needs to begin its own."""
+    def _answer_between_views(self, buf, count, sender, their_low):
+        """Batches that a new primary needs to begin its view, and bodies; and to who has left
+        this view alone its batches and COMMITs, to execute what the others do.
+
+        Nobody else gets a batch: it travels as a pre-prepare of the present view, and the primary
+        of that view must not send one that its NEW-VIEW may not select.
+        """
         core = self.core
+        progress = core.progress
+        view = wire.view(buf)
         at = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH
+        turn = self._is_my_turn(sender, wire.status_round(buf))
+        has_left = progress.active and view > progress.view
+        begins = view == progress.view and sender == progress.primary()
         for number in range(their_low + 1, their_low + count + 1):
-            if not buf[at] & COMMITTED:
-                missing = wire.get_mask(buf, at + 1, 2)
-                self._answer_batch(core.slots.find(number), missing, sender)
-                self._answer_batch(core.slots.find_kept(number), missing, sender)
+            base = core.slots.find(number)
+            if turn and not buf[at] & COMMITTED:
+                self._answer_batch(base, buf, at, sender, begins or has_left)
+                self._answer_batch(core.slots.find_kept(number), buf, at, sender, begins)
+            if base >= 0 and has_left:
+                self._answer_commit(base, buf, at, sender)
             at += self._slot_length
 
-    def _answer_batch(self, base, missing, sender):
+    def _answer_batch(self, base, buf, at, sender, whole):  # noqa: PLR0913
         core = self.core
-        if base >= 0 and core.slots.has(base, HAS_BATCH) and core.slots.request_count(base):
-            if missing:
-                core.batches.send_bodies(base, missing, sender)
-            else:
+        if base >= 0 and core.slots.has(base, HAS_BATCH):
+            if buf[at] & PRE_PREPARED:
+                core.batches.send_bodies(base, wire.get_mask(buf, at + 1, 2), sender)
+            elif whole:
                 core.batches.send(base, sender)
 
     def _is_my_turn(self, sender, round_number):
@@ -322,8 +330,13 @@ class Status:
             elif missing:
                 core.batches.send_bodies(base, missing, sender)
         prepares = wire.get_mask(buf, at + 3, self._mask_length)
-        commits = wire.get_mask(buf, at + 3 + self._mask_length, self._mask_length)
         if not (state & PREPARED or core.progress.is_primary() or prepares >> me & 1):
             core.agreement.send_vote(wire.PREPARE, base, sender)
-        if core.slots.has(base, PREPARED) and not commits >> me & 1:
+        self._answer_commit(base, buf, at, sender)
+
+    def _answer_commit(self, base, buf, at, sender):
+        core = self.core
+        commits = wire.get_mask(buf, at + 3 + self._mask_length, self._mask_length)
+        wanted = not (buf[at] & COMMITTED or commits >> core.progress.replica_id & 1)
+        if wanted and core.slots.has(base, PREPARED):
             core.agreement.send_vote(wire.COMMIT, base, sender)

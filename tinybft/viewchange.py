@@ -104,9 +104,10 @@ class ViewChange:
         progress = core.progress
         if progress.active:
             core.claims.update()
+            progress.view_left = progress.view
         progress.view = view
         progress.active = False
-        core.agreement.leave_view()
+        core.handover.leave_view()
         core.new_view.forget()
         core.timers.on_view_left()
         fill(self.buf, self._acks, 4 * self._replica_count, 0)
@@ -335,6 +336,8 @@ class ViewChange:
         elif view == progress.view and not wire.flags(buf) & wire.FLAG_ACTIVE:
             if progress.active:
                 self.core.new_view.answer(sender, round_number)
+                if sender == progress.primary():
+                    return  # it restarted empty: it must not begin the view once more
             for replica in range(self._replica_count):
                 if replica != sender and not settled >> replica & 1:
                     self._answer_for(replica, sender, round_number)

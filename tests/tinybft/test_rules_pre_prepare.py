@@ -68,7 +68,7 @@ def test_pre_prepare_with_a_bad_tag_leaves_no_trace():
 def test_primary_takes_no_pre_prepare():
     bench = Bench(own_id=0)
     batch = bench.batch([one_request(bench)])
-    assert bench.pre_prepare(2, 1, batch) == faults.SENDER
+    assert bench.pre_prepare(2, 1, batch) == faults.NOT_NEEDED
     assert bench.out == []
 
 

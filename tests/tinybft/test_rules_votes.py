@@ -228,11 +228,13 @@ def test_votes_outside_the_window_do_not_count():
 
 def test_a_replica_without_active_view_takes_no_part():
     bench = Bench()
+    bench.progress.view = 2
     bench.progress.active = False
     batch = bench.batch([bench.request(4, 1, b"\x04x")])
-    assert bench.pre_prepare(0, 1, batch) == faults.STALE_VIEW
-    assert bench.prepare(2, 1, batch.digest) == faults.STALE_VIEW
-    assert bench.commit(2, 1, batch.digest) == faults.STALE_VIEW
+    assert bench.pre_prepare(2, 1, batch, view=2) == faults.STALE_VIEW
+    assert bench.prepare(3, 1, batch.digest, view=2) == faults.STALE_VIEW
+    assert bench.commit(3, 1, batch.digest, view=2) == faults.STALE_VIEW
+    assert bench.prepare(3, 1, batch.digest, view=0) == faults.STALE_VIEW
     assert bench.out == []
 
 
