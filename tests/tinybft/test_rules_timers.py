@@ -279,6 +279,19 @@ def test_a_null_does_not_end_the_back_off():
     expires_after(bench, 4 * REQUEST_MS)
 
 
+def test_a_client_whose_requests_expire_has_a_back_off_of_its_own():
+    """One that no primary can order must not end every view as soon as the last."""
+    bench = backup()
+    waits(bench, 4)
+    bench.tick(REQUEST_MS + GRAIN_MS)
+    bench.begin_view(3)
+    batch = bench.batch([bench.request(5, 1, b"\x04x")])
+    bench.pre_prepare(3, 1, batch, 3)
+    agree_in(bench, 3, 1, batch.digest)
+    assert bench.progress.last_executed == 1
+    expires_after(bench, 2 * REQUEST_MS)
+
+
 def test_a_repeated_request_does_not_end_the_back_off():
     bench = backup()
     batch = bench.execute(1, 1)

@@ -239,6 +239,20 @@ def test_commits_of_the_view_left_still_commit():
     assert not bench.sent(wire.PREPARE) and not bench.sent(wire.COMMIT)
 
 
+def test_a_batch_of_the_view_left_is_taken_with_a_good_tag_until_commits_name_it():
+    bench = Bench(2)
+    join(bench, 1)
+    batch = one(bench, 1)
+    for sender in (0, 1):
+        assert bench.commit(sender, 1, batch.digest) == 0
+    assert bench.pre_prepare(3, 1, batch, 0, (2,)) == faults.MAC
+    assert bench.pre_prepare(3, 1, one(bench, 7)) == 0
+    assert bench.pre_prepare(3, 1, batch) == 0
+    assert bench.pre_prepare(3, 1, one(bench, 7)) == faults.NOT_NEEDED
+    assert bench.commit(3, 1, batch.digest) == 0
+    assert bench.ran() == [b"\x041"]
+
+
 def test_nothing_is_voted_for_in_the_view_left():
     bench = Bench(2)
     join(bench, 1)

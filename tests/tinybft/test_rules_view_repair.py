@@ -233,3 +233,14 @@ def test_a_null_is_not_sent_as_a_pre_prepare():
         answers = ask(bench, 3, 1, True, round_number, slots=bytes(10))
         seen += [m[12:16] for m in answers[wire.PRE_PREPARE]]
     assert seen and set(seen) == {u32(2)}
+
+
+def test_alone_in_a_higher_view_it_listens_where_f_plus_1_are_active():
+    """F69."""
+    bench = Bench(2)
+    join(bench, 5)
+    digest = bytes(range(32))
+    ask(bench, 0, 3, True)
+    assert bench.commit(0, 1, digest, 3) == faults.STALE_VIEW
+    ask(bench, 1, 3, True)
+    assert bench.commit(0, 1, digest, 3) == 0
