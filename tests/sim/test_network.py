@@ -417,7 +417,7 @@ def test_f46_in_the_name_of_a_replica_with_good_tags():
         if frame.sender != 3 or frame.src != 3 or sum(count.values()) > limit:
             return frame
         octets = bytearray(frame.bytes)
-        tags = sim._wire.tag_count(octets[1], 3) * sim.config.TAG_LENGTH
+        tags = sim.wire_of_group.tag_count(octets[1], 3) * sim.config.TAG_LENGTH
         bits = 8 * (len(octets) - tags)
         at = count[int(frame.type)] * 13 % bits
         count[int(frame.type)] += 1
