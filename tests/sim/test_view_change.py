@@ -136,7 +136,24 @@ def test_f33_wrong_for_some_only(seed, edit, victims):
     assert any(sim.faults(i)["new_view"] for i in victims)
     handles = submit_some(sim, (0, 2, 3))
     assert sim.run_until(all_done(handles), 2 * BOUND_MS)
-    recover(sim, (1,))
+    sim.crash(1)  # now all three votes are needed
+    recover(sim)
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="between views only COMMITs of the view that was active last count (handover.py):"
+    " who never took part in view 1 waits for the group's next checkpoint",
+)
+def test_f33_who_left_for_view_2_keeps_up_with_view_1():
+    """R0 alone was told a wrong NEW-VIEW; the others are content in view 1, and then idle."""
+    sim, handle = with_a_committed_batch(1)
+    lie_in_new_view(sim, _puts_null, (0,))
+    assert sim.run_until(lambda: handle.done, BOUND_MS)
+    execute(sim)  # seqno 3 lies between two checkpoints
+    sim.run(5000)
+    assert sim.executed(2) == 3 and (sim.view(0), sim.view(2)) == (2, 1)
+    assert sim.executed(0) == 3
 
 
 def _two_members(choice):
@@ -353,7 +370,7 @@ def storm(sim, i, step=1):
 
 @pytest.mark.parametrize("step", [1, 1000003, 2**31])
 @pytest.mark.parametrize("who", [0, 1, 3])
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:1])
 def test_f37_storm_of_view_changes(seed, who, step):
     """One replica alone moves nobody. When a view change is due, the storm (still on) does not
     take the others further than one view."""
@@ -365,7 +382,7 @@ def test_f37_storm_of_view_changes(seed, who, step):
     assert sim.run_until(all_done(handles), 500)
     sim.run(100)
     assert views(sim) == [0, 0, 0]
-    assert len(heard.of("VIEW-CHANGE", 2, who)) > 100
+    assert len(heard.of("VIEW-CHANGE", 2, who)) > 100  # far more than the f + 1 that count
     sim.on_frame(without_proposals)
     more = submit_some(sim, clients, 2)
     limit = sim.config.REQUEST_MS + 500 + (sim.config.VIEW_CHANGE_MS if who == 1 else 0)
@@ -475,18 +492,24 @@ def test_f70_a_link_fails_during_the_first_view_change(seed, link, ms):
     """R0 is off and one link of the three left is down one way from before the time-out: all is
     well within the bound after it comes back, if not before."""
     sim = Sim(seed)
-    heard = Heard(sim)
     execute(sim)
     sim.crash(0)
     handles = submit_some(sim, (2, CLIENT), 2)
     sim.run(900)
-    sim.one_way(*link)
-    del heard[:]
+    lost = []
+
+    def fail(frame):
+        if (frame.src, frame.dst) == link:
+            lost.append(frame.name)
+            return None
+        return frame
+
+    sim.on_frame(fail)
     sim.run(ms)
-    assert not [m for m in heard.of("VIEW-CHANGE", link[1], link[0])] or ms > 300
-    sim.heal()
+    assert "VIEW-CHANGE" in lost and max(views(sim)) >= 1
+    sim.on_frame(None)
     assert sim.run_until(all_done(handles), 2 * BOUND_MS)
-    assert max(views(sim)) <= 4
+    assert max(views(sim)) <= 2 + ms // 1000
     sim.restart(0)
     recover(sim)
 
