@@ -3,7 +3,9 @@
 import pytest
 
 from tinybft import wire
+from tinybft.structure import Wire
 from tools.simulate import operations
+from tools.simulate.oracles import canonical_digest
 from tools.simulate.sim import Sim, Violation
 
 
@@ -52,6 +54,23 @@ def test_s1_another_batch(sim):
 
     sim.core(2).execution._execute_batch = spoilt
     expect("S1", lambda: execute(sim) and sim.run(50))
+
+
+def test_s1_two_byzantine_replicas_break_a_group_of_four(sim):
+    """By the scenario interface alone: R0 and R1 speak for batch A to R2, for batch B to R3."""
+    for i in (0, 1):
+        sim.byzantine(i)
+        sim.filter_from(i, lambda frame: None)
+    for victim, name in ((2, b"A"), (3, b"B")):
+        request = sim.seal(0, sim.message("REQUEST", 0, 0, 1, operations.put("k", name)))
+        body = bytes((0, 0, 0, 0, 0, 0, 1, 0)) + b"\x01" + request
+        proposal = sim.seal(0, sim.message("PRE-PREPARE", 0, 0, 1, body))
+        digest = canonical_digest(proposal, Wire(sim.config))
+        sim.send_as(0, victim, proposal)
+        sim.send_as(1, victim, sim.seal(1, sim.message("PREPARE", 1, 0, 1, digest)))
+        for liar in (0, 1):
+            sim.send_as(liar, victim, sim.seal(liar, sim.message("COMMIT", liar, 0, 1, digest)))
+    expect("S1", lambda: sim.run(50))
 
 
 def test_s2_going_back(sim):
@@ -249,3 +268,11 @@ def test_l3_too_many_view_changes(sim):
 
     sim.view = view
     expect("L3", lambda: sim.check_liveness(500))
+
+
+def test_l4_slower_than_the_share(sim):
+    rate = sim.throughput(500)
+    assert rate > 100
+    assert sim.check_throughput(500, rate, 0.5) > rate / 2
+    sim.network(delay_ms=20)
+    expect("L4", lambda: sim.check_throughput(500, rate, 0.5))

@@ -118,6 +118,13 @@ def test_mistakes_in_a_script(tmp_path, text, line, words):
     assert "Traceback" not in result.stderr
 
 
+def test_mistake_in_a_script_found_by_another_process(tmp_path):
+    path = script(tmp_path, "def scenario(sim):\n    sim.fly()\n")
+    result = simulate("--script", path, "--seeds", "1..8", "--jobs", 2)
+    assert result.exit_code == 2
+    assert f"{path}:2: the script fails: AttributeError" in result.stderr
+
+
 def test_script_that_is_not_there():
     result = simulate("--script", "nowhere.py")
     assert result.exit_code == 2
@@ -167,7 +174,7 @@ def test_failing_seed_is_shrunk(monkeypatch):
 
     def checked(self, ms):
         if not self._sim.is_up(3):
-            self._fail("L1", "as the test wants")
+            self._fail("L9", "as the test wants")
         return check(self, ms)
 
     monkeypatch.setattr(liveness.Liveness, "check", checked)
@@ -175,11 +182,11 @@ def test_failing_seed_is_shrunk(monkeypatch):
     from tools.simulate.sim import Sim
 
     for seed in range(1, 400):
-        plan = plan_of(Sim(seed), Job(seed=seed))
+        plan = plan_of(Sim(seed), Job(seed=seed, with_primary=False))
         crashes = [f for f in plan.faults if f.kind == "crash" and f.arguments[0] == 3]
         if len(plan.faults) > 2 and crashes and 3 in plan.stay_off and not crashes[0].end_ms:
             break
-    small = shrunk(run_job(Job(seed=seed)))
+    small = shrunk(run_job(Job(seed=seed, with_primary=False)))
     assert small.violation["words"] == "as the test wants"
     assert len(small.job.faults) == 1
     assert plan.faults[small.job.faults[0]] == crashes[0]

@@ -128,11 +128,16 @@ def shrunk(result):
             fewer = tuple(k for k in kept if k != i)
             attempt = run_job(replace(best.job, faults=fewer))
             runs += 1
-            if attempt.violation:
+            if _is_same(attempt, result):
                 best, kept, dropped = attempt, fewer, True
             if runs >= _SHRINK_RUNS_MAX:
                 return best
     return _shortened(best)
+
+
+def _is_same(attempt, result):
+    found = attempt.violation
+    return found is not None and found["oracle"] == result.violation["oracle"]
 
 
 def _shortened(result):
@@ -142,7 +147,7 @@ def _shortened(result):
     while ms > 100:
         ms //= 2
         attempt = run_job(replace(best.job, ms=ms))
-        if not attempt.violation:
+        if not _is_same(attempt, result):
             return best
         best = attempt
     return best

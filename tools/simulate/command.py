@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from hal.sim_radio import RATES
 from tools.refusal import Refusal
-from tools.simulate.campaign import Job, plan_of, run_jobs, shrunk, simulated
+from tools.simulate.campaign import Job, run_jobs, shrunk, simulated
 from tools.simulate.configs import REPLICA_COUNTS, configuration
 from tools.simulate.scripts import load_scenario, load_service
 
@@ -123,12 +123,7 @@ def _told(job):
             click.echo(begin.pop())
         click.echo(line)
 
-    sim, result = simulated(job, write)
-    if not job.script:
-        plan = plan_of(sim, job)
-        for fault in plan.faults:
-            click.echo(f"# {fault}")
-    return result
+    return simulated(job, write)[1]
 
 
 def _all_run(todo, process_count, silent):

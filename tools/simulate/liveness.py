@@ -42,13 +42,13 @@ class Liveness:
 
     def _counts(self, handle):
         client = handle.client
-        return not handle.lost and self._sim.is_up(client) and self._sim.is_correct(client)
+        return not handle.lost and self._sim.is_up(client) and self._sim.is_correct_client(client)
 
     def _some_client(self):
         """An external client if there is one, else a correct replica that is on."""
         sim = self._sim
         ids = [*range(sim.replica_count, sim.client_count), *sim.replicas]
-        return next(i for i in ids if sim.is_up(i) and sim.is_correct(i))
+        return next(i for i in ids if sim.is_up(i) and sim.is_correct_client(i))
 
     def _settle(self, ms):
         sim = self._sim

@@ -34,7 +34,9 @@ _VOTES = (
     wire.NEW_VIEW,
 )
 _EVIDENCE = (wire.CHECKPOINT, wire.STATUS, wire.VIEW_CHANGE)
-_SAID_COUNT_MAX = 200000
+_SAID_COUNT_MAX = 20000
+# Of what lies further back than this many seqnos, no correct replica can execute or vote.
+_CHAIN_LENGTH_MAX = 4096
 
 
 class Violation(Exception):
@@ -188,6 +190,12 @@ class _Mark:
         self.newest = {}  # sender: highest seqno of its CHECKPOINTs
         self.called_stable = {}  # sender: highest seqno that it called stable
 
+    def note_checkpoint(self, sender, seqno, digest):
+        self.checkpoints.setdefault(seqno, {}).setdefault(digest, set()).add(sender)
+        self.newest[sender] = max(self.newest.get(sender, 0), seqno)
+        for old in [s for s in self.checkpoints if s < self.low]:
+            del self.checkpoints[old]
+
 
 class Oracles:
     def __init__(self, sim, service):
@@ -197,7 +205,7 @@ class Oracles:
         self._f = config.FAULT_COUNT
         self._window = config.WINDOW
         self._interval = config.CHECKPOINT_INTERVAL
-        self._tags_length = sim._wire.tag_count(wire.PREPARE, 0) * config.TAG_LENGTH
+        self._tags_length = sim.wire_of_group.tag_count(wire.PREPARE, 0) * config.TAG_LENGTH
         self.chain = {}  # seqno: (Batch or None, [Ran, ...])
         self.height = 0
         self.operations = 0  # executed by the group
@@ -210,7 +218,6 @@ class Oracles:
         self._heard = {}  # device: _Mark of the boot under way
         self._said = {}
         self._vote_view = {}
-        self._wiped = set()
         self._root = bytearray(32)
 
     def _fail(self, oracle, words):
@@ -226,13 +233,6 @@ class Oracles:
         self._marks.pop(hal.number, None)
         self._said[hal.number] = {}
         self._vote_view[hal.number] = 0
-
-    def wiped(self, node_id):
-        """The request ids of this client are lost: it may use one twice."""
-        self._wiped.add(node_id)
-
-    def _is_correct_client(self, client):
-        return self._sim.is_correct(client) and client not in self._wiped
 
     def escaped(self, hal, error):
         """An exception came out of a step."""
@@ -324,7 +324,8 @@ class Oracles:
         if seqno <= self.height:
             return
         batch = batch_in_slot(core, seqno)
-        if batch is None and executed % self._interval == 0 and executed > self.height:
+        # A slot may serve the next round of the ring by the end of the step that executed it.
+        if batch is None and core.slots.find(seqno + self._window) < 0:
             self._fail("S2", f"R{number} is at {executed}, nobody correct executed {seqno}")
         self._agree(number, seqno, batch, [])
 
@@ -334,7 +335,7 @@ class Oracles:
             return
         agreed, agreed_ran = self.chain.get(seqno, (None, None))
         if agreed_ran is None:
-            self._fail("S2", f"R{number} executed {seqno}, the chain passed it unseen")
+            self._fail("S2", f"R{number} executed {seqno}, the group is at {self.height}")
         if batch and agreed:
             self._compare_digests(number, seqno, batch, agreed)
         if len(ran) != len(agreed_ran):
@@ -375,13 +376,15 @@ class Oracles:
             self._fail("S3", f"R{number} in {seqno} {words}")
         self.chain[seqno] = (batch, ran)
         self.height = seqno
+        for table in (self.chain, self._state_at, self._root_at):
+            table.pop(seqno - _CHAIN_LENGTH_MAX, None)
         if seqno % self._interval == 0:
             self._state_at[seqno] = self.reference.digest()
 
     def _run_reference(self, number, seqno, request_id, mine):
         client = mine.client
-        if self._is_correct_client(client):
-            told = self._submitted.get((client, request_id))
+        if self._sim.is_correct_client(client):
+            told = self._submitted.pop((client, request_id), None)
             if told != mine.op:
                 words = f"request {request_id} that {client} did not submit"
                 self._fail("S3", f"R{number} executed in {seqno} {words}: {mine.op[:16].hex()}")
@@ -394,9 +397,9 @@ class Oracles:
 
     def answered(self, handle):
         """A client accepted a reply (S4)."""
-        if not self._is_correct_client(handle.client) or handle.read_only:
+        if not self._sim.is_correct_client(handle.client) or handle.read_only:
             return
-        expected = self._expected.get((handle.client, handle.request_id))
+        expected = self._expected.pop((handle.client, handle.request_id), None)
         if expected is None:
             words = f"accepted {handle.reply[:16].hex()} that no correct replica computed"
             self._fail("S4", f"client {handle.client}, request {handle.request_id}: {words}")
@@ -456,13 +459,13 @@ class Oracles:
         sender = wire.sender(message)
         seqno = wire.seqno(message)
         if kind == wire.CHECKPOINT:
-            digest = bytes(message[16:48])
-            mark.checkpoints.setdefault(seqno, {}).setdefault(digest, set()).add(sender)
-            mark.newest[sender] = max(mark.newest.get(sender, 0), seqno)
-            for old in [s for s in mark.checkpoints if s < mark.low]:
-                del mark.checkpoints[old]
+            mark.note_checkpoint(sender, seqno, bytes(message[16:48]))
             if not wire.flags(message) & wire.FLAG_STABLE:
                 return
+        elif kind == wire.VIEW_CHANGE:
+            for at in range(20, min(20 + 36 * message[16], len(message) - 35), 36):
+                taken = get_u32(message, at)
+                mark.note_checkpoint(sender, taken, bytes(message[at + 4 : at + 36]))
         mark.called_stable[sender] = max(mark.called_stable.get(sender, 0), seqno)
 
     # S5
@@ -499,7 +502,7 @@ class Oracles:
         if kind == wire.PREPARE or kind == wire.COMMIT:
             return (kind, view, seqno), bytes(message[16:48])
         if kind == wire.PRE_PREPARE:
-            return (kind, view, seqno), canonical_digest(message, self._sim._wire)
+            return (kind, view, seqno), canonical_digest(message, self._sim.wire_of_group)
         if kind == wire.VIEW_CHANGE_ACK:
             return (kind, view, message[16]), bytes(message[17:49])
         # The whole VIEW-CHANGE or NEW-VIEW of a view, its seqno included.

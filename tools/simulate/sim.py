@@ -23,7 +23,8 @@ import hashlib
 import random
 from collections import Counter, deque
 
-from hal.sim import Network, World, make_crypto
+from hal.sim import Network, World
+from hal.sim_parts import make_crypto
 from hal.sim_radio import CPU_US, Radio
 from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
@@ -42,6 +43,11 @@ from tools.simulate.trace import Trace
 __all__ = ("EVERYBODY", "Handle", "Sim", "Violation")
 
 EVERYBODY = -1
+_HANDLES_KEPT = 4096
+
+
+class _Injected(bytes):
+    """What a script sends in somebody's name: no filter looks at it."""
 
 
 class Handle:
@@ -90,6 +96,7 @@ class Sim:
         self.random = random.Random(f"scenario {seed}")
         self.command = command or f"tinybft simulate --seed {seed} --replicas {replicas}"
         self.faulty = set()
+        self.faulty_clients = set()
         self.handles = []
         self.message_count = 0
         self._service = service
@@ -99,7 +106,8 @@ class Sim:
         self._finished = []
         self._script_filter = None
         self._filters = {}
-        self._wire = Wire(self.config)
+        self._filters_to = {}
+        self.wire_of_group = Wire(self.config)
         self._sealers = {}
         self.world = world = World(self.config, seed)
         world.medium = Network(world) if radio is None else Radio(world, radio)
@@ -147,6 +155,8 @@ class Sim:
             limit = self.config.REQUEST_LENGTH_MAX
             raise ValueError(f"operation of {len(op)} bytes, request_length_max is {limit}")
         handle = Handle(client, op, read_only, self.now_ms)
+        if len(self.handles) > _HANDLES_KEPT:
+            self.handles = [h for h in self.handles if not (h.done or h.lost)]
         self.handles.append(handle)
         self._waiting[client].append(handle)
         self._submit_next(client)
@@ -221,8 +231,12 @@ class Sim:
         return self.device(i).up
 
     def is_correct(self, i):
-        """Neither Byzantine nor a twin nor wiped; it may be switched off."""
+        """Neither Byzantine nor a twin; it may be switched off."""
         return i < self.client_count and i not in self.faulty
+
+    def is_correct_client(self, i):
+        """The same, and its store was never wiped: then it would use request ids twice."""
+        return self.is_correct(i) and i not in self.faulty_clients
 
     def correct_replicas(self):
         """Those that are on and correct."""
@@ -245,7 +259,7 @@ class Sim:
         hal = self.device(i)
         if wipe:
             hal.store.wipe()
-            self.oracles.wiped(hal.node_id)
+            self.faulty_clients.add(hal.node_id)
         self.log(f"{self.name(i)} starts" + (" with an empty store" if wipe else ""))
         self._power_on(hal)
 
@@ -361,13 +375,23 @@ class Sim:
             self._filters[i] = function
         self._set_route()
 
+    def filter_to(self, i, function):
+        """The same for what is sent to device `i`, before loss and delay."""
+        self._filters_to.pop(i, None)
+        if function:
+            self._filters_to[i] = function
+        self._set_route()
+
     def _set_route(self):
-        wanted = self._script_filter or self._filters
+        wanted = self._script_filter or self._filters or self._filters_to
         self.world.route = self._route if wanted else None
 
     def _route(self, hal, peer, message):
+        if type(message) is _Injected:
+            return ((0, message),)
         frames = [Frame(hal.number, peer.number, message)]
-        for function in (self._filters.get(hal.number), self._script_filter):
+        functions = (self._filters.get(hal.number), self._filters_to.get(peer.number))
+        for function in (*functions, self._script_filter):
             if function:
                 frames = [new for old in frames for new in _as_list(function(old))]
         return [(int(f.delay_ms * 1000), bytes(f.bytes)) for f in frames]
@@ -419,13 +443,13 @@ class Sim:
         message = bytes(message_bytes)
         kind = message[1]
         tag_length = self.config.TAG_LENGTH
-        tags_length = self._wire.tag_count(kind, i) * tag_length
+        tags_length = self.wire_of_group.tag_count(kind, i) * tag_length
         body = self._body_of(message, tags_length)
         buf = bytearray(body + bytes(tags_length))
         wire.put_length(buf, len(buf))
         if i not in self._sealers:
             crypto = make_crypto(self.config, i, self.seed)
-            self._sealers[i] = Authenticator(self.config, i, crypto, self._wire)
+            self._sealers[i] = Authenticator(self.config, i, crypto, self.wire_of_group)
         if tags_length == tag_length and (kind == wire.REPLY or kind >= wire.FETCH):
             if to is None:
                 raise ValueError(f"{wire.TYPE_NAMES[kind]} has one tag: seal(..., to=receiver)")
@@ -433,7 +457,7 @@ class Sim:
         else:
             self._sealers[i].seal(buf, len(body))
         for receiver in bad_for:
-            at = len(body) + self._wire.tag_index(kind, i, receiver) * tag_length
+            at = len(body) + self.wire_of_group.tag_index(kind, i, receiver) * tag_length
             if at < len(buf) and receiver != i:
                 buf[at] ^= 1
         return bytes(buf)
@@ -445,17 +469,21 @@ class Sim:
         claims_whole = wire.length(message) == len(message) >= wire.HEADER_LENGTH + tags_length
         if not claims_whole:
             return message
-        is_whole = self._wire.check(message, len(message)) == 0
-        lacks_tags = self._wire.check(longer, len(longer)) == 0
+        is_whole = self.wire_of_group.check(message, len(message)) == 0
+        lacks_tags = self.wire_of_group.check(longer, len(longer)) == 0
         if lacks_tags and not is_whole:
             return message
         return message[: len(message) - tags_length]
 
     def send_as(self, i, dst, message_bytes):
-        """Put bytes on the air from device `i`, to a node id or to EVERYBODY (-1)."""
+        """Put bytes on the air from device `i`, to a node id or to EVERYBODY (-1).
+
+        They pass by `on_frame` and `filter_from`, but not by cuts, loss and delay.
+        """
         hal = self.device(i)
-        self._on_sent(hal, dst, bytes(message_bytes))
-        self.world.medium.send(hal, dst, bytes(message_bytes))
+        message = _Injected(message_bytes)
+        self._on_sent(hal, dst, message)
+        self.world.medium.send(hal, dst, message)
 
     # --- looking ---
 
@@ -516,15 +544,45 @@ class Sim:
         """
         return self._liveness.check(ms)
 
-    def sample_operation(self):
-        """Some operation for the service: of its own `sample(random)` if it has one."""
+    def throughput(self, ms, clients=None):
+        """Operations per virtual second while `clients` (all correct ones that are on) submit
+        one after the other for `ms` milliseconds."""
+        if clients is None:
+            ids = range(self.client_count)
+            clients = [i for i in ids if self.is_up(i) and self.is_correct_client(i)]
+        done = 0
+        end_us = self.world.now_us + ms * 1000
+
+        def refill():
+            nonlocal done
+            for client, handle in list(latest.items()):
+                if handle.done or handle.lost:
+                    done += handle.done
+                    latest[client] = self.submit(client, self.sample_operation())
+            return self.world.now_us >= end_us
+
+        latest = {client: self.submit(client, self.sample_operation()) for client in clients}
+        self.run_until(refill, ms)
+        return 1000 * done / ms
+
+    def check_throughput(self, ms, reference, share):
+        """L4: at least `share` of the rate `reference` of a fault-free run; returns the rate."""
+        rate = self.throughput(ms)
+        if rate < share * reference:
+            words = f"{rate:.1f} operations per second, {share:.0%} of {reference:.1f} are due"
+            raise Violation(self, "L4", words)
+        return rate
+
+    def sample_operation(self, draw=None):
+        """Some operation for the service: of its own `sample(draw)` if it has one; `draw`: a
+        random.Random, else that of the scenario."""
+        draw = draw or self.random
         sample = getattr(self._service, "sample", None)
         if sample:
-            return sample(self.random)
+            return sample(draw)
         if self._service is KeyValueStore:
-            return operations.sample(self.random, self.config.REQUEST_LENGTH_MAX)
-        length = self.random.randrange(1, min(32, self.config.REQUEST_LENGTH_MAX))
-        return self.random.randbytes(length)
+            return operations.sample(draw, self.config.REQUEST_LENGTH_MAX)
+        return draw.randbytes(draw.randrange(1, min(32, self.config.REQUEST_LENGTH_MAX)))
 
     # --- observers ---
 

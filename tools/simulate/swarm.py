@@ -3,8 +3,8 @@
     plan = Plan.of(sim)        drawn from the seed alone, and from the size of the group
     outcome = play(sim, plan)  faults and load; then heal, and liveness is required
 
-A plan is a list of faults. Each can be left out (`plan.keep`), which is how a failing seed is
-shrunk; nothing else of the run is drawn anew then.
+A plan is a list of faults. Each can be left out (`plan.kept`), which is how a failing seed is
+shrunk: the others and the load stay what they are, the network's luck does not.
 
 At most f replicas are faulty in one run: Byzantine, or switched off and back on (without
 memory, while regions are RAM). The others may be slow, cut off, or have a wild clock. After the
@@ -113,6 +113,7 @@ class _Course:
         self.sim = sim
         self.plan = plan
         self.loaded = True
+        self._draw = random.Random(f"load {sim.seed}")
 
     # What begins a fault, and what ends it.
 
@@ -171,9 +172,9 @@ class _Course:
     def load(self, client):
         sim = self.sim
         if self.loaded:
-            if sim.is_correct(client) and not sim.pending(client):
-                sim.submit(client, sim.sample_operation())
-            sim.after(sim.random.randrange(1, 2 * _THINK_MS), lambda: self.load(client))
+            if sim.is_correct_client(client) and not sim.pending(client):
+                sim.submit(client, sim.sample_operation(self._draw))
+            sim.after(self._draw.randrange(1, 2 * _THINK_MS), lambda: self.load(client))
 
     def heal(self):
         """Faults stop. Who is Byzantine stays so; some of those that are off stay off."""
@@ -194,6 +195,8 @@ def play(sim, plan, steps=None):
     Returns what check_liveness measured. Raises Violation.
     """
     course = _Course(sim, plan)
+    for i, fault in enumerate(plan.faults):
+        sim.log(f"planned fault {i}: {fault}")
     sim.network(**plan.network)
     for client in range(sim.client_count):
         course.load(client)
