@@ -34,7 +34,7 @@ BACKUPS = (1, 2, 3)
 def digests_heard(sim, heard, by, seqno):
     """Batch digests of the PRE-PREPAREs of R0 for `seqno` that `by` heard."""
     messages = [m for m in heard.of("PRE-PREPARE", by, 0) if wire.seqno(m) == seqno]
-    return {canonical_digest(message, sim._wire) for message in messages}
+    return {canonical_digest(message, sim.wire_of_group) for message in messages}
 
 
 def equivocate(sim, victims):
@@ -46,7 +46,7 @@ def equivocate(sim, victims):
             return frame
         if frame.type == "PRE-PREPARE":
             frame = resealed(sim, 0, frame, with_other_time)
-            other[frame.seqno] = canonical_digest(frame.bytes, sim._wire)
+            other[frame.seqno] = canonical_digest(frame.bytes, sim.wire_of_group)
         elif frame.type == "COMMIT" and frame.seqno in other:
             digest = other[frame.seqno]
             frame = resealed(sim, 0, frame, lambda body: body[:16] + digest)
@@ -89,7 +89,7 @@ def test_f02_a_to_one_b_to_another_and_votes_for_both(seed, first, votes):
             return None
         if frame.dst == second:
             frame = resealed(sim, 0, frame, with_other_time)
-        digest = canonical_digest(frame.bytes, sim._wire)
+        digest = canonical_digest(frame.bytes, sim.wire_of_group)
         if digest not in said:
             said[digest] = frame.seqno
             for name in ("PREPARE", "COMMIT") if votes else ():
