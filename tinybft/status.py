@@ -286,7 +286,9 @@ class Status:
         core = self.core
         if base >= 0 and core.slots.has(base, HAS_BATCH) and core.slots.request_count(base):
             if not buf[at] & PRE_PREPARED:
-                core.batches.send(base, sender)
+                # From a primary it would be a proposal of its view: somebody else's turn.
+                if not core.progress.is_primary():
+                    core.batches.send(base, sender)
             else:
                 core.batches.send_bodies(base, wire.get_mask(buf, at + 1, 2), sender)
 
