@@ -34,7 +34,9 @@ _VOTES = (
     wire.NEW_VIEW,
 )
 _EVIDENCE = (wire.CHECKPOINT, wire.STATUS, wire.VIEW_CHANGE)
-_SAID_COUNT_MAX = 200000
+_SAID_COUNT_MAX = 20000
+# Of what lies further back than this many seqnos, no correct replica can execute or vote.
+_CHAIN_LENGTH_MAX = 4096
 
 
 class Violation(Exception):
@@ -188,6 +190,12 @@ class _Mark:
         self.newest = {}  # sender: highest seqno of its CHECKPOINTs
         self.called_stable = {}  # sender: highest seqno that it called stable
 
+    def note_checkpoint(self, sender, seqno, digest):
+        self.checkpoints.setdefault(seqno, {}).setdefault(digest, set()).add(sender)
+        self.newest[sender] = max(self.newest.get(sender, 0), seqno)
+        for old in [s for s in self.checkpoints if s < self.low]:
+            del self.checkpoints[old]
+
 
 class Oracles:
     def __init__(self, sim, service):
@@ -327,7 +335,7 @@ class Oracles:
             return
         agreed, agreed_ran = self.chain.get(seqno, (None, None))
         if agreed_ran is None:
-            self._fail("S2", f"R{number} executed {seqno}, the chain passed it unseen")
+            self._fail("S2", f"R{number} executed {seqno}, the group is at {self.height}")
         if batch and agreed:
             self._compare_digests(number, seqno, batch, agreed)
         if len(ran) != len(agreed_ran):
@@ -368,13 +376,15 @@ class Oracles:
             self._fail("S3", f"R{number} in {seqno} {words}")
         self.chain[seqno] = (batch, ran)
         self.height = seqno
+        for table in (self.chain, self._state_at, self._root_at):
+            table.pop(seqno - _CHAIN_LENGTH_MAX, None)
         if seqno % self._interval == 0:
             self._state_at[seqno] = self.reference.digest()
 
     def _run_reference(self, number, seqno, request_id, mine):
         client = mine.client
         if self._sim.is_correct_client(client):
-            told = self._submitted.get((client, request_id))
+            told = self._submitted.pop((client, request_id), None)
             if told != mine.op:
                 words = f"request {request_id} that {client} did not submit"
                 self._fail("S3", f"R{number} executed in {seqno} {words}: {mine.op[:16].hex()}")
@@ -389,7 +399,7 @@ class Oracles:
         """A client accepted a reply (S4)."""
         if not self._sim.is_correct_client(handle.client) or handle.read_only:
             return
-        expected = self._expected.get((handle.client, handle.request_id))
+        expected = self._expected.pop((handle.client, handle.request_id), None)
         if expected is None:
             words = f"accepted {handle.reply[:16].hex()} that no correct replica computed"
             self._fail("S4", f"client {handle.client}, request {handle.request_id}: {words}")
@@ -449,13 +459,13 @@ class Oracles:
         sender = wire.sender(message)
         seqno = wire.seqno(message)
         if kind == wire.CHECKPOINT:
-            digest = bytes(message[16:48])
-            mark.checkpoints.setdefault(seqno, {}).setdefault(digest, set()).add(sender)
-            mark.newest[sender] = max(mark.newest.get(sender, 0), seqno)
-            for old in [s for s in mark.checkpoints if s < mark.low]:
-                del mark.checkpoints[old]
+            mark.note_checkpoint(sender, seqno, bytes(message[16:48]))
             if not wire.flags(message) & wire.FLAG_STABLE:
                 return
+        elif kind == wire.VIEW_CHANGE:
+            for at in range(20, min(20 + 36 * message[16], len(message) - 35), 36):
+                taken = get_u32(message, at)
+                mark.note_checkpoint(sender, taken, bytes(message[at + 4 : at + 36]))
         mark.called_stable[sender] = max(mark.called_stable.get(sender, 0), seqno)
 
     # S5

@@ -43,6 +43,7 @@ from tools.simulate.trace import Trace
 __all__ = ("EVERYBODY", "Handle", "Sim", "Violation")
 
 EVERYBODY = -1
+_HANDLES_KEPT = 4096
 
 
 class _Injected(bytes):
@@ -154,6 +155,8 @@ class Sim:
             limit = self.config.REQUEST_LENGTH_MAX
             raise ValueError(f"operation of {len(op)} bytes, request_length_max is {limit}")
         handle = Handle(client, op, read_only, self.now_ms)
+        if len(self.handles) > _HANDLES_KEPT:
+            self.handles = [h for h in self.handles if not (h.done or h.lost)]
         self.handles.append(handle)
         self._waiting[client].append(handle)
         self._submit_next(client)
@@ -570,15 +573,16 @@ class Sim:
             raise Violation(self, "L4", words)
         return rate
 
-    def sample_operation(self):
-        """Some operation for the service: of its own `sample(random)` if it has one."""
+    def sample_operation(self, draw=None):
+        """Some operation for the service: of its own `sample(draw)` if it has one; `draw`: a
+        random.Random, else that of the scenario."""
+        draw = draw or self.random
         sample = getattr(self._service, "sample", None)
         if sample:
-            return sample(self.random)
+            return sample(draw)
         if self._service is KeyValueStore:
-            return operations.sample(self.random, self.config.REQUEST_LENGTH_MAX)
-        length = self.random.randrange(1, min(32, self.config.REQUEST_LENGTH_MAX))
-        return self.random.randbytes(length)
+            return operations.sample(draw, self.config.REQUEST_LENGTH_MAX)
+        return draw.randbytes(draw.randrange(1, min(32, self.config.REQUEST_LENGTH_MAX)))
 
     # --- observers ---
 
