@@ -136,7 +136,7 @@ class Handover:
         slots.set_doubts(base, 0)
         slots.set_flag(base, HAS_BATCH)
         self.core.status.on_work()
-        if self.core.progress.active:
+        if self.core.progress.active or self.core.quorum.is_quorum(slots.commits(base)):
             slots.set_flag(base, PRE_PREPARED)
             slots.adopt_votes(base)
             return self.core.agreement.advance(base)
