@@ -201,6 +201,17 @@ class Agreement:
             return self._quorum.count(slots.prepares(base)) >= self._fault_count
         return True
 
+    def reconsider(self):
+        """Time has passed: look again at batches whose time was not plausible."""
+        slots = self.slots
+        progress = self.core.progress
+        last = min(self.last_seen, progress.high_mark())
+        for seqno in range(progress.last_executed + 1, last + 1):
+            base = slots.find(seqno)
+            if base >= 0 and slots.has(base, TIME_IN_DOUBT) and not slots.has(base, ACCEPTED):
+                self.core.batches.check_time(base)
+                self.advance(base)
+
     @micropython.native
     def _accept(self, base):
         slots = self.slots

@@ -81,28 +81,19 @@ class Decision:
             own += _CHECKPOINT_LENGTH
         return False
 
-    def newest_checkpoint(self, replica):
-        """Highest seqno that the replica lists in C; 0 if it lists none."""
-        at = self._base + replica * self._size
-        entry = at + _ENTRIES
-        newest = 0
-        for _ in range(self._buf[at + _COUNTS]):
-            newest = max(newest, get_u32(self._buf, entry))
-            entry += _CHECKPOINT_LENGTH
-        return newest
-
     def provably_stable(self, members):
-        """Highest seqno that S proves stable: f + 1 have it as low mark or behind it, or
-        2f + 1 hold a checkpoint there or later."""
+        """Highest seqno that S proves stable: f + 1 have it as low mark or behind it, or 2f + 1
+        list one and the same checkpoint there.
+
+        (A later checkpoint proves nothing of an earlier one: it may have been fetched.)
+        """
         stable = 0
         for replica in range(self._replica_count):
             if members >> replica & 1:
                 low = self.low_mark(replica)
                 if low > stable and self._quorum.is_weak(self._with_low_mark(members, low)):
                     stable = low
-                newest = self.newest_checkpoint(replica)
-                if newest > stable and self._quorum.is_quorum(self._with_newest(members, newest)):
-                    stable = newest
+                stable = max(stable, self._listed_by_quorum(members, replica))
         return stable
 
     def _with_low_mark(self, members, seqno):
@@ -112,18 +103,26 @@ class Decision:
                 mask |= 1 << replica
         return mask
 
-    def _with_newest(self, members, seqno):
-        mask = 0
-        for replica in range(self._replica_count):
-            if members >> replica & 1 and self.newest_checkpoint(replica) >= seqno:
-                mask |= 1 << replica
-        return mask
+    def _listed_by_quorum(self, members, replica):
+        """Highest seqno in the C of `replica` that 2f + 1 of S list with its digest; 0: none."""
+        at = self._base + replica * self._size
+        entry = at + _ENTRIES
+        highest = 0
+        for _ in range(self._buf[at + _COUNTS]):
+            mask = 0
+            for other in range(self._replica_count):
+                if members >> other & 1 and self._lists(other, entry):
+                    mask |= 1 << other
+            if self._quorum.is_quorum(mask):
+                highest = max(highest, get_u32(self._buf, entry))
+            entry += _CHECKPOINT_LENGTH
+        return highest
 
     # --- one seqno ---
 
     def may_select(self, members, seqno, digest, at):
         """True if S permits the batch with the digest digest[at:at + 32] (zeros: null)."""
-        if is_zero(digest, at, 32) and self._is_unprepared(members, seqno):
+        if is_zero(digest, at, 32) and self.is_unprepared(members, seqno):
             return True
         for replica in range(self._replica_count):
             claim = self._prepared(members, replica, seqno)
@@ -142,8 +141,12 @@ class Decision:
                 index -= 1
         return -1
 
-    def _is_unprepared(self, members, seqno):
-        """Condition B."""
+    def is_unprepared(self, members, seqno):
+        """Condition B: nothing, not even null, is committed for `seqno` anywhere.
+
+        X may end before such a seqno, and the new view order anything there. A null that
+        condition A permits may be committed: X must name it.
+        """
         mask = 0
         for replica in range(self._replica_count):
             needs = members >> replica & 1 and self.low_mark(replica) < seqno

@@ -84,9 +84,15 @@ class Execution:
         core.progress.last_executed = seqno
         core.checkpoints.adopt(seqno)
         self.load_clock()
-        for client in range(core.config.CLIENT_COUNT):
-            core.requests.on_executed(client, self.last_request_id(client))
         core.timers.restart()
+        for client in range(core.config.CLIENT_COUNT):
+            number = self.last_request_id(client)
+            if core.requests.is_pending(client, number):
+                core.requests.on_executed(client, number)
+                core.replies.send(client, number, True)  # it may still wait for this replica
+            else:
+                core.requests.on_executed(client, number)
+        core.requests.propose_again()
 
     # --- running batches ---
 
@@ -136,8 +142,6 @@ class Execution:
                 self._execute(client, number, slots.buf, slots.body_at(base, i))
                 executed += 1
         self._write_record(time_s, time_ms, executed)
-        if executed:
-            self.core.timers.on_executed()
 
     @micropython.native
     def _is_before_record(self, time_s, time_ms):
@@ -160,6 +164,7 @@ class Execution:
         core.replies.complete(client, number)
         self._write_table(client, number, result, result_length)
         core.requests.on_executed(client, number)
+        core.timers.on_executed(client)
         core.replies.send(client, number, False)
 
     def _call_service(self, length, result):

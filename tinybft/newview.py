@@ -218,7 +218,7 @@ class NewView:
             if i < self._batch_count():
                 if not decision.may_select(members, seqno, self._buf, self._batch_at(i)):
                     return False
-            elif not decision.may_select(members, seqno, self.core.null_digest, 0):
+            elif not decision.is_unprepared(members, seqno):
                 return False
         return True
 
@@ -245,7 +245,8 @@ class NewView:
             if not self._choose(members, seqno + 1 + i, buf, at):
                 return
             at += 32
-            if not is_zero(buf, at - 32, 32):
+            is_null = is_zero(buf, at - 32, 32)
+            if not is_null or not self.decision.is_unprepared(members, seqno + 1 + i):
                 end = at
         wire.put_new_view_counts(buf, core.quorum.count(members), (end - first) // 32)
         core.post.multicast(end)

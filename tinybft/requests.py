@@ -113,13 +113,17 @@ class Requests:
         return self.phase(client) != NONE and equal(self.buf, at, digest, digest_at, 32)
 
     @micropython.native
+    def is_pending(self, client, number):
+        return self.phase(client) != NONE and self.request_id(client) == number
+
+    @micropython.native
     def on_executed(self, client, number):
         """Request `number` of `client` was executed: what waits with it or before it is done."""
         if self.phase(client) != NONE and self.request_id(client) <= number:
             self.set_phase(client, NONE)
 
     def propose_again(self):
-        """A new view: what its batches do not name waits for a proposal."""
+        """A new view, or a state that was fetched: what no open batch names waits for one."""
         for client in range(self._client_count):
             if self.phase(client) == PROPOSED:
                 self.set_phase(client, WAITING)

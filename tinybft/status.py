@@ -135,6 +135,7 @@ class Status:
             return False
         core = self.core
         core.clock.advance(now)
+        core.agreement.reconsider()
         self._waiting = self.has_open_work()
         self.send()
         self._since = now
@@ -199,6 +200,8 @@ class Status:
             state = slots.flags(base) & _SLOT_STATE
             prepares = slots.prepares(base)
             commits = slots.commits(base)
+            if slots.has(base, HAS_BATCH) and not progress.active and slots.missing(base):
+                state |= PRE_PREPARED  # a new primary's: the batch came, its bodies did not
             if state & PRE_PREPARED:
                 missing = slots.missing(base)
             if slots.has(base, VOUCHED_ONLY) and progress.active:
@@ -235,6 +238,7 @@ class Status:
         settled = wire.get_mask(buf, tail, self._mask_length)
         core.view_change.answer(buf, settled, wire.status_round(buf))
         is_active = wire.flags(buf) & wire.FLAG_ACTIVE
+        core.handover.note_view(sender, wire.view(buf), is_active)
         if progress.active and wire.view(buf) == progress.view and is_active:
             self._answer_slots(buf, count, sender, their_low)
         elif not is_active and wire.view(buf) >= progress.view:
@@ -268,27 +272,35 @@ class Status:
             at += self._slot_length
 
     def _answer_between_views(self, buf, count, sender, their_low):
-        """Batches and bodies that a new primary needs to begin its view; and the COMMITs of this
-        view to who has left it alone, for it to execute what the others do."""
+        """Batches that a new primary needs to begin its view, and bodies; and to who has left
+        this view alone its batches and COMMITs, to execute what the others do.
+
+        Nobody else gets a batch: it travels as a pre-prepare of the present view, and the primary
+        of that view must not send one that its NEW-VIEW may not select.
+        """
         core = self.core
+        progress = core.progress
+        view = wire.view(buf)
         at = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH
         turn = self._is_my_turn(sender, wire.status_round(buf))
+        has_left = progress.active and view > progress.view
+        begins = view == progress.view and sender == progress.primary()
         for number in range(their_low + 1, their_low + count + 1):
             base = core.slots.find(number)
             if turn and not buf[at] & COMMITTED:
-                self._answer_batch(base, buf, at, sender)
-                self._answer_batch(core.slots.find_kept(number), buf, at, sender)
-            if base >= 0 and core.progress.active and wire.view(buf) > core.progress.view:
+                self._answer_batch(base, buf, at, sender, begins or has_left)
+                self._answer_batch(core.slots.find_kept(number), buf, at, sender, begins)
+            if base >= 0 and has_left:
                 self._answer_commit(base, buf, at, sender)
             at += self._slot_length
 
-    def _answer_batch(self, base, buf, at, sender):
+    def _answer_batch(self, base, buf, at, sender, whole):  # noqa: PLR0913
         core = self.core
-        if base >= 0 and core.slots.has(base, HAS_BATCH) and core.slots.request_count(base):
-            if not buf[at] & PRE_PREPARED:
-                core.batches.send(base, sender)
-            else:
+        if base >= 0 and core.slots.has(base, HAS_BATCH):
+            if buf[at] & PRE_PREPARED:
                 core.batches.send_bodies(base, wire.get_mask(buf, at + 1, 2), sender)
+            elif whole:
+                core.batches.send(base, sender)
 
     def _is_my_turn(self, sender, round_number):
         progress = self.core.progress

@@ -6,6 +6,10 @@ must end within `view_change_ms`, counted from the moment at which 2f + 1 replic
 earlier, or views race ahead of each other). Both times double with each successive view change
 and fall back when a request was executed in the new view.
 
+A faulty client can make a request that some replicas believe and no primary can order (its tags
+are good for those alone). So a client whose requests keep expiring has its own back-off, until
+one of them is executed: it may cost view changes, but ever fewer.
+
 Timers stand still during a state transfer. Does not allocate.
 """
 
@@ -25,6 +29,7 @@ class Timers:
         self._view_change_ms = config.VIEW_CHANGE_MS
         self._period_ms = max(1, config.REQUEST_MS // _CHECKS_PER_TIMEOUT)
         self._since = [0] * config.CLIENT_COUNT
+        self._strikes = [0] * config.CLIENT_COUNT  # requests that expired since one was executed
         self._checked_at = 0
         self._view_since = 0
         self._view_runs = False
@@ -46,10 +51,12 @@ class Timers:
         self._view_since = now
 
     @micropython.native
-    def on_executed(self):
-        """A request was executed in the active view: patience is as short as configured."""
-        self._has_executed = True
-        self._back_off = 0
+    def on_executed(self, client):
+        """A request of this client was executed: patience is as short as configured."""
+        self._strikes[client] = 0
+        if self.core.progress.active:
+            self._has_executed = True
+            self._back_off = 0
 
     def on_view_left(self):
         if not self._has_executed:
@@ -76,11 +83,13 @@ class Timers:
         if elapsed(now, self._checked_at) < self._period_ms:
             return False
         self._checked_at = now
-        limit = self._request_ms << self._back_off
         for client in range(len(self._since)):
-            waits = core.requests.phase(client) != requests.NONE
-            if waits and elapsed(now, self._since[client]) >= limit:
-                return True
+            if core.requests.phase(client) != requests.NONE:
+                strikes = self._strikes[client]
+                limit = self._request_ms << max(self._back_off, strikes)
+                if elapsed(now, self._since[client]) >= limit:
+                    self._strikes[client] = min(strikes + 1, _BACK_OFF_MAX)
+                    return True
         return False
 
     @micropython.native

@@ -19,6 +19,7 @@ COMMANDS = {
     "status": "tools.cluster.commands:status",
     "kv": "tools.cluster.commands:kv",
     "bench": "tools.cluster.bench:bench",
+    "simulate": "tools.simulate.command:simulate",
 }
 
 

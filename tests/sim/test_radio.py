@@ -1,0 +1,186 @@
+"""The radio: airtime of PERFORMANCE.md, one channel, collisions, loss per frame."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from hal.sim import World
+from hal.sim_radio import RATES, Radio, airtime_us, frame_length
+
+CONFIG = SimpleNamespace(
+    CLIENT_COUNT=5, REPLICA_COUNT=4, TAG_LENGTH=8, FRAME_LENGTH=250, MESSAGE_LENGTH_MAX=1152
+)
+
+
+class Listener:
+    """Stands in for a node: keeps what it hears and when."""
+
+    def __init__(self, hal):
+        self.hal = hal
+        self.heard = []
+
+    def step(self):
+        buf = bytearray(2000)
+        while length := self.hal.receive_into(buf):
+            self.heard.append((self.hal.world.now_us, bytes(buf[:length])))
+
+    def idle_ms(self):
+        return 1000
+
+
+def air(count=3, seed=1, **options):
+    world = World(CONFIG, seed)
+    world.medium = Radio(world, **options)
+    for node_id in range(count):
+        world.add(node_id, Listener).power_on()
+    return world
+
+
+def send(world, number, octets, target=-1):
+    hal = world.hals[number]
+    hal.act(lambda: hal.send(target, octets, len(octets)))
+
+
+def heard(world, number):
+    return [octets for _, octets in world.hals[number].node.heard]
+
+
+def test_length_on_the_air():
+    assert frame_length(64) == 24 + 1 + 3 + 4 + 7 + 64 + 4
+    assert frame_length(250) == 293
+
+
+@pytest.mark.parametrize("body, expected_ms", [(64, 1.4), (250, 2.9)])
+def test_airtime_at_1_mbit(body, expected_ms):
+    """Access (mean of the slots drawn) and frame."""
+    access_us = 50 + 15.5 * 20
+    assert (access_us + airtime_us(body, 1)) / 1000 == pytest.approx(expected_ms, abs=0.05)
+
+
+def test_airtime_of_other_rates():
+    assert airtime_us(64, 1) == 192 + 8 * 107
+    assert airtime_us(64, 2) == 192 + 4 * 107
+    assert airtime_us(64, 5.5) == 192 + 156  # 155.6
+    assert airtime_us(64, 11) == 192 + 78
+    assert airtime_us(64, 6) == 20 + 4 * 37 + 6  # 878 bits, 24 per symbol
+    assert airtime_us(64, 54) == 20 + 4 * 5 + 6
+    assert len(RATES) == 12
+
+
+def test_unknown_rate_is_refused():
+    with pytest.raises(ValueError, match="choose one of"):
+        air(rate=3)
+
+
+def test_one_frame_reaches_everybody_after_access_and_airtime():
+    world = air()
+    send(world, 0, bytes(60))
+    world.run(10)
+    assert heard(world, 1) == heard(world, 2) == [bytes(60)]
+    at = world.hals[1].node.heard[0][0]
+    slots = (at - airtime_us(64, 1) - 50) / 20
+    assert slots in range(32)
+
+
+def test_long_message_is_fragmented():
+    world = air()
+    message = bytes(range(250)) * 2
+    send(world, 0, message)
+    world.run(50)
+    assert heard(world, 1) == [message]
+    assert world.medium.frame_count == 3
+    expected = 2 * airtime_us(250, 1) + airtime_us(500 - 2 * 246 + 4, 1)
+    assert world.medium.busy_us == expected
+
+
+def test_airtimes_add_up_on_one_channel():
+    world = air(count=5)
+    for number in range(5):
+        for _ in range(4):
+            send(world, number, bytes(100))
+    world.run(1000)
+    ends = sorted(at for hal in world.hals for at, _ in hal.node.heard)
+    radio = world.medium
+    frames = radio.frame_count - radio.collision_count  # two collided frames share their time
+    assert ends[-1] >= frames * airtime_us(104, 1)
+
+
+def test_stations_that_draw_the_same_slot_collide():
+    collided = heard_all = 0
+    for seed in range(300):
+        world = air(seed=seed)
+        send(world, 0, bytes(60))
+        send(world, 1, bytes(60))
+        world.run(20)
+        if world.medium.collision_count:
+            collided += 1
+            assert heard(world, 2) == []
+        else:
+            heard_all += 1
+            assert len(heard(world, 2)) == 2
+    assert 2 <= collided <= 25  # 1 in 32 is expected
+    assert collided + heard_all == 300
+
+
+def test_who_lost_the_draw_keeps_the_rest_of_its_slots():
+    """After at most 32 slots everybody had its turn, so nobody starves."""
+    world = air(count=2, seed=3)
+    for _ in range(10):
+        send(world, 0, bytes(60))
+    send(world, 1, b"x" * 60)
+    world.run(200)
+    later = [at for at, octets in world.hals[0].node.heard if octets[:1] == b"x"]
+    assert not later or later[0] < 12 * (airtime_us(64, 1) + 50 + 31 * 20)
+
+
+def test_loss_is_per_frame():
+    """At 20 % per frame a message of four frames arrives in 41 %."""
+    world = air(count=2, seed=1, loss=0.2)
+    for _ in range(200):
+        send(world, 0, bytes(60))
+        send(world, 0, bytes(4 * 246))
+        world.run(40)
+    lengths = [len(octets) for octets in heard(world, 1)]
+    assert 140 <= lengths.count(60) <= 180
+    assert 60 <= lengths.count(4 * 246) <= 105
+
+
+def test_unicast_is_heard_by_its_receiver_only():
+    world = air()
+    send(world, 0, bytes(60), target=2)
+    world.run(20)
+    assert heard(world, 1) == []
+    assert heard(world, 2) == [bytes(60)]
+
+
+def test_power_off_takes_what_was_not_sent():
+    world = air()
+    send(world, 0, bytes(60))
+    send(world, 0, bytes(60))
+    world.hals[0].power_off()
+    world.run(50)
+    assert heard(world, 1) == []
+    send(world, 1, bytes(60))
+    world.run(50)
+    assert len(heard(world, 2)) == 1
+
+
+def test_a_station_holds_a_bounded_number_of_messages():
+    world = air()
+    for _ in range(100):
+        send(world, 0, bytes(60))
+    world.run(1000)
+    assert len(heard(world, 1)) == 32
+    assert world.medium.overflow_count == 68
+
+
+def test_processing_time_delays_the_next_message():
+    world = air()
+    world.hals[1].cpu_us = 5000
+    send(world, 0, bytes(60))
+    send(world, 0, bytes(60))
+    world.run(100)
+    first, second = (at for at, _ in world.hals[1].node.heard)
+    plain = world.hals[2].node.heard[0][0]
+    assert first == plain + 5000
+    assert second == first + 5000

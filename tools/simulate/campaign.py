@@ -1,0 +1,153 @@
+"""Many seeds on all cores: what one run reports, how runs are spread, how a failure is shrunk."""
+
+import multiprocessing
+import time
+from dataclasses import dataclass, field, replace
+
+from tools.simulate.oracles import Violation
+from tools.simulate.scripts import ScenarioFailed, load_service, run_script
+from tools.simulate.sim import Sim
+from tools.simulate.swarm import Plan, play
+
+_SHRINK_RUNS_MAX = 60
+
+
+@dataclass(frozen=True)
+class Job:
+    """Everything that a run is a function of; travels to the other processes."""
+
+    seed: int = 1
+    replicas: int = 4
+    service: str = None
+    script: str = None
+    radio: float = None
+    ms: int = None
+    steps: int = None
+    faults: tuple = None  # indices of those of the plan that happen, None = all
+    with_primary: bool = True
+
+    def command(self):
+        """The one command that runs it again."""
+        words = ["tinybft simulate", f"--seed {self.seed}"]
+        if self.replicas != 4:
+            words.append(f"--replicas {self.replicas}")
+        for name in ("service", "script", "radio", "ms", "steps"):
+            value = getattr(self, name)
+            if value is not None:
+                words.append(f"--{name} {value}")
+        if self.faults is not None:
+            words.append("--faults " + (",".join(str(i) for i in self.faults) or "none"))
+        if not self.with_primary:
+            words.append("--spare-primary")
+        return " ".join(words)
+
+
+@dataclass
+class Result:
+    """What became of a run. `violation`: None, or {"oracle", "words", "at_ms"}."""
+
+    job: Job
+    violation: dict = None
+    operations: int = 0
+    messages: int = 0
+    virtual_ms: int = 0
+    wall_s: float = 0.0
+    liveness: dict = field(default_factory=dict)
+    air: str = ""
+
+
+def simulated(job, trace=None):
+    """Run one job. Returns (sim, Result); raises Refusal for input that is no simulation."""
+    service = load_service(job.service)
+    begin = time.perf_counter()
+    sim = Sim(
+        job.seed,
+        job.replicas,
+        radio=job.radio,
+        trace=trace,
+        command=job.command(),
+        **service,
+    )
+    result = Result(job)
+    try:
+        if job.script:
+            run_script(job.script, sim, job.ms)
+        else:
+            result.liveness = play(sim, plan_of(sim, job), job.steps)
+    except (Violation, ScenarioFailed) as failure:
+        result.violation = {
+            "oracle": failure.oracle,
+            "words": failure.words,
+            "at_ms": sim.world.now_us / 1000,
+        }
+    result.operations = sim.oracles.operations
+    result.messages = sim.message_count
+    result.virtual_ms = sim.now_ms
+    result.wall_s = time.perf_counter() - begin
+    result.air = sim.air_digest()
+    return sim, result
+
+
+def plan_of(sim, job):
+    plan = Plan.of(sim, job.ms, job.with_primary)
+    return plan if job.faults is None else plan.kept(job.faults)
+
+
+def run_job(job):
+    """`simulated` for another process: the Result alone."""
+    return simulated(job)[1]
+
+
+def run_jobs(jobs, process_count, on_result):
+    """Run all jobs on some processes; `on_result(Result)` for each, in the order of seeds."""
+    if process_count == 1 or len(jobs) == 1:
+        for job in jobs:
+            on_result(run_job(job))
+        return
+    context = multiprocessing.get_context("fork")
+    chunk = max(1, min(16, len(jobs) // (4 * process_count)))
+    with context.Pool(process_count) as pool:
+        for result in pool.imap(run_job, jobs, chunk):
+            on_result(result)
+
+
+def shrunk(result):
+    """A Result that fails too, with fewer faults and less time, as far as few runs find one."""
+    job = result.job
+    if job.script or result.violation is None:
+        return result
+    sim = Sim(job.seed, job.replicas, radio=job.radio, **load_service(job.service))
+    count = len(Plan.of(sim, job.ms, job.with_primary).faults)
+    kept = tuple(range(count)) if job.faults is None else job.faults
+    best = result
+    runs = 0
+    dropped = True
+    while dropped:
+        dropped = False
+        for i in reversed(kept):
+            fewer = tuple(k for k in kept if k != i)
+            attempt = run_job(replace(best.job, faults=fewer))
+            runs += 1
+            if _is_same(attempt, result):
+                best, kept, dropped = attempt, fewer, True
+            if runs >= _SHRINK_RUNS_MAX:
+                return best
+    return _shortened(best)
+
+
+def _is_same(attempt, result):
+    found = attempt.violation
+    return found is not None and found["oracle"] == result.violation["oracle"]
+
+
+def _shortened(result):
+    """The same with half the time under faults, as often as it still fails."""
+    best = result
+    ms = result.job.ms or min(result.virtual_ms, 6000)
+    while ms > 100:
+        ms //= 2
+        attempt = run_job(replace(best.job, ms=ms))
+        if not _is_same(attempt, result):
+            return best
+        best = attempt
+    return best

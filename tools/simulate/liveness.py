@@ -1,0 +1,99 @@
+"""Oracles L1 to L3: what must come true once faults have stopped.
+
+L1  every pending operation of a correct client is answered
+L2  all correct replicas that are on reach one seqno, and can cast the deciding vote: for each
+    of them an operation completes while all that the group can spare are silent
+L3  at most f + 1 view changes happen on the way
+"""
+
+from tools.simulate.oracles import Violation
+
+
+class Liveness:
+    def __init__(self, sim):
+        self._sim = sim
+
+    def check(self, ms):
+        """See Sim.check_liveness; {"answered_ms", "settled_ms", "view_changes", ...}."""
+        sim = self._sim
+        begin = sim.now_ms
+        view = max((sim.view(i) for i in sim.correct_replicas()), default=0)
+        handles = [h for h in sim.handles if not h.done and self._counts(h)]
+        if not handles:
+            handles = [sim.submit(self._some_client(), sim.sample_operation())]
+        if not sim.run_until(lambda: all(h.done or h.lost for h in handles), ms):
+            left = [h for h in handles if not (h.done or h.lost)]
+            self._fail("L1", f"{len(left)} operations unanswered after {ms} ms, as {left[0]}")
+        answered_ms = sim.now_ms - begin
+        self._settle(ms)
+        settled_ms = sim.now_ms - begin
+        views = max(sim.view(i) for i in sim.correct_replicas()) - view
+        if views > sim.fault_count + 1:
+            limit = sim.fault_count + 1
+            self._fail("L3", f"{views} view changes after faults stopped, at most {limit} are due")
+        self._deciding_votes(ms)
+        return {
+            "operations": len(handles),
+            "answered_ms": answered_ms,
+            "settled_ms": settled_ms,
+            "view_changes": views,
+            "latencies_ms": [h.latency_ms for h in handles if h.done],
+        }
+
+    def _counts(self, handle):
+        client = handle.client
+        return not handle.lost and self._sim.is_up(client) and self._sim.is_correct_client(client)
+
+    def _some_client(self):
+        """An external client if there is one, else a correct replica that is on."""
+        sim = self._sim
+        ids = [*range(sim.replica_count, sim.client_count), *sim.replicas]
+        return next(i for i in ids if sim.is_up(i) and sim.is_correct_client(i))
+
+    def _settle(self, ms):
+        sim = self._sim
+        ids = sim.correct_replicas()
+        if not sim.run_until(lambda: len({sim.executed(i) for i in ids}) == 1, ms):
+            where = ", ".join(f"R{i} {sim.executed(i)}" for i in ids)
+            self._fail("L2", f"replicas stay apart after {ms} ms: {where}")
+
+    def _deciding_votes(self, ms):
+        """Each correct replica in turn stays while as many others as possible are silent."""
+        sim = self._sim
+        ids = sim.correct_replicas()
+        quorum = sim.config.QUORUM
+        spare = len(ids) - quorum
+        if spare <= 0:
+            return
+        client = self._some_client()
+        for silent in self._silences(ids, spare, client):
+            before = set(sim.world.cut)
+            for i in silent:
+                for other in range(len(sim.world.hals)):
+                    if other != i:
+                        sim.world.cut |= {(i, other), (other, i)}
+            handle = sim.submit(client, sim.sample_operation())
+            done = sim.run_until(lambda handle=handle: handle.done, ms)
+            sim.world.cut = before
+            if not done:
+                rest = [i for i in ids if i not in silent]
+                self._fail("L2", f"{rest} do not decide while {sorted(silent)} are silent")
+        self._settle(ms)
+
+    def _silences(self, ids, spare, client):
+        """Sets of replicas to silence, so that each other one is needed at least once.
+
+        The primary is left alone: a new view is not what is measured here.
+        """
+        sim = self._sim
+        primary = sim.view(ids[0]) % sim.replica_count
+        free = [i for i in ids if i not in (primary, client)]
+        spare = min(spare, len(free) - 1)
+        if spare <= 0:
+            return []
+        first = free[:spare]
+        last = free[-spare:]
+        return [set(first)] if set(first) == set(last) else [set(first), set(last)]
+
+    def _fail(self, oracle, words):
+        raise Violation(self._sim, oracle, words)
