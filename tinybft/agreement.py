@@ -51,7 +51,7 @@ class Agreement:
         sender = wire.sender(buf)
         number = wire.seqno(buf)
         known = self.slots.find(number)
-        if known >= 0 and self.slots.has(known, NAMED) and wire.view(buf) == progress.view:
+        if known >= 0 and self.slots.has(known, NAMED) and self.core.handover.listens_to(buf):
             return self.core.handover.on_named(known, buf)
         if not progress.active:
             return self.core.handover.on_late_pre_prepare(known, buf)
@@ -148,9 +148,19 @@ class Agreement:
             return self.advance(base)
         if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
             return faults.EQUIVOCATION
-        if not slots.has(base, PRE_PREPARED) and kind == wire.COMMIT:
+        lacks = not slots.has(base, PRE_PREPARED)
+        if kind == wire.COMMIT and (lacks or self._is_overruled(base)):
             self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
         return 0
+
+    def _is_overruled(self, base):
+        """2f + 1 COMMITs are for another batch than the faulty primary proposed here: take that
+        one. Who said PREPARE to its own does not say it again, it executes what was committed."""
+        certified = self.slots.find_certified(base, self._quorum)
+        if certified < 0:
+            return False
+        self.slots.exchange(base, certified)
+        return True
 
     @micropython.native
     def _misplaced(self, buf, number):
@@ -179,6 +189,8 @@ class Agreement:
         if not slots.has(base, ACCEPTED):
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
+            if slots.is_for_other(base, self.core.progress.replica_id):
+                return self.core.handover.learn(base)
             self._accept(base)
         if not slots.has(base, PREPARED):
             if not self._quorum.is_prepared(slots.prepares(base)):

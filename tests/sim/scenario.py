@@ -11,7 +11,7 @@ from tools.simulate import operations
 from tools.simulate.oracles import canonical_digest
 from tools.simulate.sim import EVERYBODY
 
-SEEDS = range(1, 1 + int(os.environ.get("TINYBFT_SEEDS", "3")))
+SEEDS = range(1, 1 + int(os.environ.get("TINYBFT_SEEDS", "2")))
 CLIENT = 4  # the external client of a group of four
 OTHERS = (0, 1, 2, 3)
 NULL = bytes(32)

@@ -309,36 +309,43 @@ def big_mac(sim, i):
 
     The primary's batches carry such requests inline, as the client sent them.
     """
-    adversary = Adversary(sim, i)
-    draw = adversary.random
-    chosen = {}
+    spoiler = _Spoiler(sim, i)
+    spoiler.adversary.speak(spoiler.speak)
+    spoiler.adversary.every(_BIG_MAC_MS, spoiler.request)
 
-    def spoilt(request):
-        """The same bad tags each time, whoever gets it by whatever way."""
-        key = bytes(request[: sim.wire_of_group.body_end(request)])
-        return sim.seal(i, request, chosen.setdefault(key, adversary.some()))
 
-    def with_spoilt_requests(fields):
-        requests = fields.lists["requests"]
-        for k, entry in enumerate(requests):
-            if entry[0] == wire.INLINE and wire.sender(entry[1:]) == i:
-                requests[k] = entry[:1] + spoilt(entry[1:])
-        return fields
+class _Spoiler:
+    def __init__(self, sim, i):
+        self.sim = sim
+        self.i = i
+        self.adversary = Adversary(sim, i)
+        self._bad_for = {}  # request, without tags: who cannot check it
 
-    def speak(frame):
+    def speak(self, frame):
+        adversary = self.adversary
         if not adversary.is_own(frame):
             return frame
         if frame.type == wire.REQUEST:
-            return frame.replaced(spoilt(frame.bytes))
+            return frame.replaced(self._spoilt(frame.bytes))
         if frame.type == wire.PRE_PREPARE:
-            return adversary.sealed(frame, with_spoilt_requests(adversary.fields(frame)))
-        if frame.dst in adversary.replicas and draw.random() < 0.2:
+            return adversary.sealed(frame, self._with_spoilt_requests(adversary.fields(frame)))
+        if frame.dst in adversary.replicas and adversary.random.random() < 0.2:
             return adversary.sealed(frame, adversary.fields(frame), bad_for=(frame.dst,))
         return frame
 
-    def request():
-        if not sim.pending(i):
-            sim.submit(i, sim.sample_operation())
+    def _spoilt(self, request):
+        """The same bad tags each time, whoever gets it by whatever way."""
+        key = bytes(request[: self.sim.wire_of_group.body_end(request)])
+        bad_for = self._bad_for.setdefault(key, self.adversary.some())
+        return self.sim.seal(self.i, request, bad_for)
 
-    adversary.speak(speak)
-    adversary.every(_BIG_MAC_MS, request)
+    def _with_spoilt_requests(self, fields):
+        requests = fields.lists["requests"]
+        for k, entry in enumerate(requests):
+            if entry[0] == wire.INLINE and wire.sender(entry[1:]) == self.i:
+                requests[k] = entry[:1] + self._spoilt(entry[1:])
+        return fields
+
+    def request(self):
+        if not self.sim.pending(self.i):
+            self.sim.submit(self.i, self.sim.sample_operation())

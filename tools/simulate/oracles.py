@@ -480,6 +480,8 @@ class Oracles:
         if wire.sender(message) != number:
             return  # relayed for somebody else
         view, seqno = wire.view(message), wire.seqno(message)
+        if kind == wire.PRE_PREPARE and view % self._n != number:
+            return  # a batch that somebody lacks: says nothing in its bearer's name
         if kind == wire.CHECKPOINT:
             key, digest = (kind, seqno), bytes(message[16:48])
         else:
