@@ -136,6 +136,7 @@ class Status:
         core = self.core
         core.clock.advance(now)
         core.agreement.reconsider()
+        core.view_change.consider_courtesy(now)
         self._waiting = self.has_open_work()
         self.send()
         self._since = now
