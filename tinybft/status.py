@@ -200,6 +200,8 @@ class Status:
             state = slots.flags(base) & _SLOT_STATE
             prepares = slots.prepares(base)
             commits = slots.commits(base)
+            if slots.has(base, HAS_BATCH) and not progress.active and slots.missing(base):
+                state |= PRE_PREPARED  # a new primary's: the batch came, its bodies did not
             if state & PRE_PREPARED:
                 missing = slots.missing(base)
             if slots.has(base, VOUCHED_ONLY) and progress.active:

@@ -105,6 +105,7 @@ class ViewChange:
         progress = core.progress
         if progress.active:
             core.claims.update()
+            core.requests.give_up_doubtful()
             progress.view_left = progress.view
         progress.view = view
         progress.active = False

@@ -63,8 +63,10 @@ def test_the_new_primary_acknowledges_nothing():
 
 def test_those_of_other_views_are_not_acknowledged():
     bench = Bench(2)
-    bench.feed(bench.view_change(1, 2))
+    bench.feed(bench.view_change(3, 2))
     bench.feed(bench.view_change(0, 1))
+    assert acks(bench) == [(1, 0, bench.digest_of(bench.view_change(0, 1)))]
+    bench.feed(bench.view_change(3, 6))
     assert acks(bench) == [(1, 0, bench.digest_of(bench.view_change(0, 1)))]
     assert where(bench) == (1, False)
 
@@ -129,6 +131,8 @@ def test_an_ack_with_a_bad_tag_does_not_count():
 
 def test_an_ack_of_what_is_not_here_does_not_count():
     not_an_ack(faults.NOT_NEEDED, 2, 1, 6)
+    bench, _ = one_ack_short()
+    assert bench.ack(2, 1, 6, bytes(32)) == faults.NOT_NEEDED
 
 
 def test_acks_do_not_outlive_their_view():
@@ -232,3 +236,28 @@ def test_the_named_one_replaces_what_its_sender_said_here():
     assert where(bench) == (1, False)
     assert bench.feed(named) == 0
     assert where(bench) == (1, True)
+
+
+def replaced(acknowledged):
+    """A good one of 3 is here; the NEW-VIEW names another one of 3, whose tag is bad."""
+    bench = Bench(2)
+    members = [bench.view_change(i, 1) for i in (0, 1)]
+    first = bench.view_change(3, 1, p=((1, 0, OTHER),), q=((1, 0, OTHER),))
+    for message in members + [first]:
+        assert bench.feed(message) == 0
+    if acknowledged:
+        assert bench.ack(0, 1, 3, bench.digest_of(first)) == 0
+    named = bench.view_change(3, 1, bad_for=(2,))
+    assert bench.feed(bench.new_view(1, members + [named])) == 0
+    assert bench.feed(named) == 0
+    assert where(bench) == (1, False)
+    assert bench.ack(0, 1, 3, bench.digest_of(named)) == 0
+    assert where(bench) == (1, True)
+
+
+def test_the_good_tag_of_another_one_does_not_count():
+    replaced(False)
+
+
+def test_the_acks_of_another_one_do_not_count():
+    replaced(True)

@@ -223,10 +223,13 @@ def test_a_checkpoint_of_f_is_not_chosen():
 def test_a_checkpoint_below_too_many_low_marks_is_not_chosen():
     """2f + 1 must have their low mark at or below it; until then it waits."""
     bench = Bench(1)
-    for sender in (0, 2):
-        bench.feed(bench.view_change(sender, 1, 2, ((2, bytes((sender,)) * 32),)))
-    acknowledge(bench, [bench.view_change(i, 1, 2, ((2, bytes((i,)) * 32),)) for i in (0, 2)])
+    members = [bench.view_change(0, 1, 2, ((2, OTHER),)), bench.view_change(2, 1)]
+    for message in members:
+        bench.feed(message)
+    acknowledge(bench, members)
     assert not announced(bench)
+    acknowledge(bench, elect(bench, (3,)))
+    assert sent(bench)[0] == (0, bench.genesis)
 
 
 # --- A3: the batch ---
@@ -261,7 +264,8 @@ def test_what_is_not_missing_is_not_asked_for():
     batch = one(bench, 2)
     lead(bench, ((1, 0, first), (2, 0, batch.digest)))
     bench.tick(10)
-    assert slot_states(bench) == [15, 0]
+    states = slot_states(bench)
+    assert states[0] & 1 and states[1] == 0
 
 
 def test_the_batch_is_taken_from_any_replica():
@@ -343,3 +347,33 @@ def test_proposals_go_on_behind_the_checkpoint_and_what_is_executed():
     acknowledge(bench, members)
     bench.feed(bench.request(4, 9, b"\x04new"))
     assert [m[8:16] for m in bench.sent(wire.PRE_PREPARE, -1)] == [u32(1) + u32(3)]
+
+
+def test_what_x_names_is_not_proposed_again():
+    bench = Bench(1)
+    assert bench.feed(bench.request(4, 1, b"\x041")) == 0
+    digest = prepared(bench, 1)
+    lead(bench, ((1, 0, digest),))
+    assert sent(bench)[2] == [digest]
+    assert bench.sent(wire.PRE_PREPARE) == []
+
+
+def test_a_batch_that_was_wanted_in_vain_leaves_no_trace():
+    """It was permitted, and missing; then null was permitted too."""
+    bench = Bench(1)
+    claim = ((1, 0, OTHER),)
+    members = [bench.view_change(0, 1, p=claim, q=claim), bench.view_change(2, 1, q=claim)]
+    for message in members:
+        bench.feed(message)
+    acknowledge(bench, members)
+    assert not announced(bench)
+    acknowledge(bench, elect(bench, (3,)))
+    assert sent(bench)[2] == []
+    request = bench.request(4, 1, b"\x04x")
+    bench.feed(request)
+    digest = bench.batch([request]).digest
+    assert bench.pre_prepare(3, 1, one(bench, 7), 1) == faults.NOT_NEEDED
+    for sender in (0, 2):
+        bench.prepare(sender, 1, digest, 1)
+        bench.commit(sender, 1, digest, 1)
+    assert bench.ran() == [b"\x04x"]

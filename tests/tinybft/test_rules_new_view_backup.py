@@ -129,6 +129,38 @@ def test_requests_of_x_are_beyond_doubt():
     assert of_view(bench, wire.PREPARE) == [(1, batch.digest)]
 
 
+def test_requests_of_x_that_come_late_are_beyond_doubt_too():
+    bench = Bench(2)
+    batch = one(bench, 1, (2,))
+    claim = ((1, 0, batch.digest),)
+    bench.begin_view(1, (batch.digest,), claim, claim)
+    assert bench.pre_prepare(1, 1, batch, 1) == 0
+    assert of_view(bench, wire.PREPARE) == [(1, batch.digest)]
+
+
+def test_of_a_batch_without_bodies_only_the_bodies_are_asked_for():
+    bench = Bench(2)
+    batch = one(bench, 1, inline=False)
+    assert bench.pre_prepare(0, 1, batch) == 0
+    claim = ((1, 0, batch.digest),)
+    bench.begin_view(1, (batch.digest,), claim, claim)
+    bench.tick(10)
+    assert bench.sent(wire.STATUS, -1)[-1][22:25] == b"\x01\x01\x00"
+    assert bench.feed(bench.request(4, 1, b"\x041")) == 0
+    assert of_view(bench, wire.PREPARE) == [(1, batch.digest)]
+
+
+def test_votes_for_what_is_executed_are_asked_for():
+    """Others may need this view's certificate, or this replica's vote."""
+    bench = Bench(2)
+    digest = bench.execute(1, 1).digest
+    bench.begin_view(1, (digest,), ((1, 0, digest),), ((1, 0, digest),))
+    del bench.out[:]
+    bench.tick(20)
+    status = bench.sent(wire.STATUS, -1)[0]
+    assert (status[21], status[22]) == (1, 3)
+
+
 def test_votes_that_come_before_the_batch_count():
     bench = Bench(2)
     batch = one(bench, 1)
@@ -254,6 +286,67 @@ def test_a_claim_of_f_does_not_make_x_wrong():
         assert where(bench) == ((1, True) if right else (2, False))
 
 
+def judged(x, right, claims, with_own=False, bench=None):
+    """View 5 over claims (P, Q) of 0, 1 and 3."""
+    bench = bench or Bench(2)
+    members = []
+    for i, sender in enumerate((0, 1, 3)):
+        members.append(bench.view_change(sender, 5, p=claims[i][0], q=claims[i][1]))
+        assert bench.feed(members[-1]) == 0
+    if with_own:
+        members.append(bench.sent(wire.VIEW_CHANGE, -1)[-1])
+    bench.feed(bench.new_view(5, members, x))
+    assert where(bench) == ((5, True) if right else (6, False))
+
+
+OLD, NEW = sha256(b"old"), sha256(b"new")
+BOTH = ((1, 0, OLD), (1, 2, NEW))
+
+
+def test_a_later_p_excludes_an_earlier_one():
+    """A1: 2f + 1 without a later P; f + 1 are not enough."""
+    claims = ((((1, 2, NEW),), BOTH), ((), BOTH), (((1, 0, OLD),), BOTH))
+    judged((NEW,), True, claims)
+    judged((OLD,), False, claims)
+
+
+def test_p_of_the_same_view_with_another_digest_excludes():
+    q = ((1, 0, OLD), (1, 0, NEW))
+    claims = ((((1, 0, OLD),), q), (((1, 0, NEW),), q), ((), q))
+    judged((OLD,), False, claims)
+    judged((NEW,), False, claims)
+    judged((OLD,), True, claims, True)
+
+
+def test_q_of_a_later_view_is_support():
+    claims = (((), ((1, 2, OLD),)), ((), ()), (((1, 0, OLD),), ((1, 0, OLD),)))
+    judged((OLD,), True, claims)
+
+
+def test_q_of_another_digest_is_no_support():
+    claims = (((), ((1, 0, NEW),)), ((), ()), (((1, 0, OLD),), ((1, 0, OLD),)))
+    judged((OLD,), False, claims)
+    judged((), True, claims, True)
+
+
+def at_2():
+    """Low mark 2; the others are at 0: nothing that it does not say of seqno 1 means a thing."""
+    bench, _ = executed_two()
+    bench.stabilise(2)
+    return bench
+
+
+def test_who_is_beyond_a_seqno_does_not_say_that_no_later_p_exists():
+    claims = ((((1, 0, OLD),), BOTH[:1]), ((), BOTH[:1]), (((1, 2, NEW),), ()))
+    judged((OLD,), False, claims, True, at_2())
+
+
+def test_who_is_beyond_a_seqno_does_not_say_that_nothing_prepared():
+    claims = ((((1, 0, OLD),), ()), ((), ()), ((), ()))
+    judged((), False, claims, True, at_2())
+    judged((), True, claims, True)
+
+
 def test_only_v_is_asked_not_everything_that_is_here():
     """The own P is not in V: the decision is over exactly V."""
     bench = Bench(2)
@@ -298,6 +391,12 @@ def test_v_with_unknown_replicas():
     assert stranger[2] == 4
     message = bench.message(wire.NEW_VIEW, 1, 1, 0, b"\x03\x00" + bench.genesis + body)
     refused(bench, faults.FIELD, message)
+
+
+def test_view_0_begins_without_a_new_view():
+    bench = Bench(2)
+    members = [bench.view_change(i, 1) for i in (0, 1, 3)]
+    refused(bench, faults.NOT_NEEDED, bench.new_view(0, members))
 
 
 def test_flags_and_checkpoint_of_a_new_view():
@@ -393,6 +492,15 @@ def test_who_installed_another_view_does_not_vouch_for_this_one():
     assert where(bench) == (8, False)
 
 
+def test_an_installed_new_view_awaits_nothing():
+    bench, message = late_comer()
+    bench.feed(message)
+    for sender in (0, 2, 3):
+        bench.ack(sender, 1, 1, bench.digest_of(message))
+    assert where(bench) == (1, True)
+    refused(bench, faults.MAC, bench.view_change(4, 1, bad_for=(6,)))
+
+
 # --- the checkpoint and the window ---
 
 
@@ -469,6 +577,19 @@ def test_nothing_above_the_own_low_mark_is_given_up():
     members = wanted(bench, 5, p, q, senders=(0, 1, 3))
     assert bench.feed(bench.new_view(5, members, [row[2] for row in p])) == 0
     assert of_view(bench, wire.PREPARE, 5) == [(row[0], row[2]) for row in p]
+
+
+def test_entries_below_the_own_low_mark_are_of_no_use():
+    """V starts at 0, this replica is at 2 already: place 1 of the ring serves seqno 5."""
+    bench = Bench(2)
+    digests = [bench.execute(seqno, seqno).digest for seqno in (1, 2)]
+    bench.stabilise(2)
+    fifth = pre_prepared(bench, 5)
+    third = prepared(bench, 3)
+    claims = [(1, 0, digests[0]), (2, 0, digests[1]), (3, 0, third)]
+    bench.begin_view(1, [row[2] for row in claims], claims, claims)
+    assert of_view(bench, wire.PREPARE) == [(3, third)]
+    assert join(bench, 3)[2] == [(3, 1, third), (5, 0, fifth)]
 
 
 def test_a_batch_that_prepared_survives_a_view_that_chose_another():

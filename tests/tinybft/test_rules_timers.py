@@ -94,6 +94,7 @@ def test_starving_one_client_is_enough():
     waits(bench)
     for seqno in (1, 2, 3):
         bench.tick(20)
+        waits(bench, 5, seqno)
         bench.execute(seqno, seqno, client=5)
     assert bench.progress.last_executed == 3
     expires_after(bench, REQUEST_MS - 60)
@@ -201,6 +202,18 @@ def test_new_view_timer_stands_still_during_a_state_transfer():
     stays(bench)
 
 
+def test_new_view_timer_begins_anew_after_a_state_transfer():
+    bench, meta_data, blocks = fetcher()
+    wants(bench, 2, (0, 3))
+    stays(bench, 5000)
+    give(bench, wire.META_DATA, meta_data)
+    for body in blocks:
+        if bench.core.transfer.running:
+            give(bench, wire.DATA, body)
+    assert bench.progress.last_executed == 2
+    expires_after(bench, bench.config.VIEW_CHANGE_MS, 1)
+
+
 # --- the back-off ---
 
 
@@ -263,6 +276,36 @@ def test_a_null_does_not_end_the_back_off():
     bench.begin_view(3, (NULL,))
     agree_in(bench, 3, 1, NULL)
     assert bench.progress.last_executed == 1
+    expires_after(bench, 4 * REQUEST_MS)
+
+
+def test_a_client_whose_requests_expire_has_a_back_off_of_its_own():
+    """One that no primary can order must not end every view as soon as the last."""
+    bench = backup()
+    waits(bench, 4)
+    bench.tick(REQUEST_MS + GRAIN_MS)
+    bench.begin_view(3)
+    batch = bench.batch([bench.request(5, 1, b"\x04x")])
+    bench.pre_prepare(3, 1, batch, 3)
+    agree_in(bench, 3, 1, batch.digest)
+    assert bench.progress.last_executed == 1
+    expires_after(bench, 2 * REQUEST_MS)
+
+
+def test_a_repeated_request_does_not_end_the_back_off():
+    bench = backup()
+    batch = bench.execute(1, 1)
+    claim = ((1, 0, batch.digest),)
+    bench.begin_view(1, (batch.digest,), claim, claim)
+    waits(bench, 5)
+    bench.tick(REQUEST_MS + GRAIN_MS)
+    bench.begin_view(3, (batch.digest,), claim, claim)
+    again = bench.batch([bench.request(4, 1, b"\x04x")])
+    bench.pre_prepare(3, 2, again, 3)
+    for seqno, digest in ((1, batch.digest), (2, again.digest)):
+        agree_in(bench, 3, seqno, digest)
+    assert bench.progress.last_executed == 2
+    assert len(bench.ran()) == 1
     expires_after(bench, 4 * REQUEST_MS)
 
 

@@ -129,6 +129,17 @@ def test_what_is_stable_is_not_claimed():
     assert p[0][0] == 3
 
 
+def test_claims_end_with_their_window():
+    """The ring place of a seqno serves the one W later."""
+    bench = Bench(2)
+    for seqno in (1, 2):
+        bench.execute(seqno, seqno)
+    assert len(join(bench, 1)[1]) == 2
+    bench.stabilise(2)
+    assert bench.progress.low_mark == 2
+    assert join(bench, 5) == ([(2, bench.own_checkpoint(2))], [], [])
+
+
 def test_claims_of_the_primary():
     bench = Bench(0)
     bench.feed(bench.request(4, 1, b"\x04a"))
@@ -207,11 +218,53 @@ def test_messages_of_the_old_view_are_refused():
     join(bench, 1)
     del bench.out[:]
     batch = one(bench, 1)
-    for view in (0, 1, 3):
+    for view in (1, 3):
         assert bench.pre_prepare(view, 1, batch, view) == faults.STALE_VIEW
-        assert bench.prepare(3, 1, batch.digest, view) == faults.STALE_VIEW
         assert bench.commit(3, 1, batch.digest, view) == faults.STALE_VIEW
+    for view in (0, 1, 3):
+        assert bench.prepare(3, 1, batch.digest, view) == faults.STALE_VIEW
     assert bench.out == []
+
+
+def test_commits_of_the_view_left_still_commit():
+    """The others may have gone on without this replica; it says nothing there any more."""
+    bench = Bench(2)
+    digest = prepared(bench, 1)
+    join(bench, 1)
+    del bench.out[:]
+    bench.commit(1, 1, digest)
+    assert bench.progress.last_executed == 0
+    bench.commit(3, 1, digest)
+    assert bench.progress.last_executed == 1
+    assert not bench.sent(wire.PREPARE) and not bench.sent(wire.COMMIT)
+
+
+def test_a_batch_of_the_view_left_is_taken_with_a_good_tag_until_commits_name_it():
+    bench = Bench(2)
+    join(bench, 1)
+    batch = one(bench, 1)
+    for sender in (0, 1):
+        assert bench.commit(sender, 1, batch.digest) == 0
+    assert bench.pre_prepare(3, 1, batch, 0, (2,)) == faults.MAC
+    assert bench.pre_prepare(3, 1, one(bench, 7)) == 0
+    assert bench.pre_prepare(3, 1, batch) == 0
+    assert bench.pre_prepare(3, 1, one(bench, 7)) == faults.NOT_NEEDED
+    assert bench.commit(3, 1, batch.digest) == 0
+    assert bench.ran() == [b"\x041"]
+
+
+def test_nothing_is_voted_for_in_the_view_left():
+    bench = Bench(2)
+    join(bench, 1)
+    del bench.out[:]
+    batch = one(bench, 1)
+    bench.pre_prepare(0, 1, batch)
+    for sender in (1, 3):
+        bench.prepare(sender, 1, batch.digest)
+        bench.commit(sender, 1, batch.digest)
+    assert not bench.sent(wire.PREPARE) and not bench.sent(wire.COMMIT)
+    assert bench.progress.last_executed == 0
+    assert join(bench, 5)[1:] == ([], [])
 
 
 def test_votes_of_the_old_view_are_dropped():

@@ -1,7 +1,7 @@
 """STATUS between views: what is sent to a replica that is not where this one is (PROTOCOL 7)."""
 
 from tests.tinybft.bench import Bench, u32
-from tests.tinybft.views import join, prepared, where
+from tests.tinybft.views import join, pre_prepared, prepared, where
 from tinybft import faults, wire
 
 KINDS = (wire.VIEW_CHANGE, wire.VIEW_CHANGE_ACK, wire.NEW_VIEW)
@@ -212,3 +212,35 @@ def test_the_new_primary_says_whose_view_change_does_not_count_yet():
         bench.feed(message)
     bench.tick(10)
     assert bench.sent(wire.STATUS, -1)[-1][-25] == 0b0010
+
+
+def test_a_batch_that_prepared_in_an_earlier_view_is_sent_too():
+    bench = Bench(3)
+    prepared(bench, 1, 1)
+    bench.begin_view(1)
+    pre_prepared(bench, 1, 2, 1)
+    join(bench, 6)
+    sent = ask(bench, 2, 6, settled=0b1111, slots=wanting(1))[wire.PRE_PREPARE]
+    assert sorted(m[-24 - 4 * 8 - 2 : -24 - 4 * 8] for m in sent) == [b"\x041", b"\x042"]
+
+
+def test_a_null_is_not_sent_as_a_pre_prepare():
+    bench = Bench(2)
+    digest = prepared(bench, 2)
+    bench.begin_view(1, (bytes(32), digest), ((2, 0, digest),), ((2, 0, digest),))
+    seen = []
+    for round_number in range(4):
+        answers = ask(bench, 3, 1, True, round_number, slots=bytes(10))
+        seen += [m[12:16] for m in answers[wire.PRE_PREPARE]]
+    assert seen and set(seen) == {u32(2)}
+
+
+def test_alone_in_a_higher_view_it_listens_where_f_plus_1_are_active():
+    """F69."""
+    bench = Bench(2)
+    join(bench, 5)
+    digest = bytes(range(32))
+    ask(bench, 0, 3, True)
+    assert bench.commit(0, 1, digest, 3) == faults.STALE_VIEW
+    ask(bench, 1, 3, True)
+    assert bench.commit(0, 1, digest, 3) == 0
