@@ -178,7 +178,7 @@ def test_failing_seed_is_shrunk(monkeypatch):
         return check(self, ms)
 
     monkeypatch.setattr(liveness.Liveness, "check", checked)
-    from tools.simulate.campaign import Job, plan_of, run_job, shrunk
+    from tools.simulate.campaign import Job, run_job, shrunk
     from tools.simulate.sim import Sim
 
     for seed in range(1, 400):
