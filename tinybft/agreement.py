@@ -51,13 +51,7 @@ class Agreement:
         sender = wire.sender(buf)
         number = wire.seqno(buf)
         known = self.slots.find(number)
-        if (
-            known >= 0
-            and self.slots.has(known, NAMED)
-            and (
-                wire.view(buf) == progress.view or self.core.handover.is_of_view_left(buf, number)
-            )
-        ):
+        if known >= 0 and self.slots.has(known, NAMED) and self.core.handover.listens_to(buf):
             return self.core.handover.on_named(known, buf)
         if not progress.active:
             return self.core.handover.on_late_pre_prepare(known, buf)
@@ -154,11 +148,9 @@ class Agreement:
             return self.advance(base)
         if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
             return faults.EQUIVOCATION
-        if kind == wire.COMMIT:
-            if self._is_overruled(base):
-                self.core.status.on_evidence()
-            elif not slots.has(base, PRE_PREPARED):
-                self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
+        lacks = not slots.has(base, PRE_PREPARED)
+        if kind == wire.COMMIT and (lacks or self._is_overruled(base)):
+            self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
         return 0
 
     def _is_overruled(self, base):

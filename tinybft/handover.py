@@ -34,6 +34,12 @@ class Handover:
             if base >= 0:
                 self.learn(base)
 
+    def listens_to(self, buf):
+        """True for a message of the present view or, between views, of the one that was left."""
+        progress = self.core.progress
+        view = wire.view(buf)
+        return view == progress.view or (not progress.active and view == progress.view_left)
+
     def is_of_view_left(self, buf, number):
         progress = self.core.progress
         if progress.active or wire.view(buf) != progress.view_left:
