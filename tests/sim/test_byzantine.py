@@ -74,7 +74,7 @@ def test_mute():
 
 def test_mute_as_primary():
     sim, air = beside("mute_as_primary", 0)
-    load(sim, 1500)
+    load(sim, 1200)
     assert not air.of(0, wire.PRE_PREPARE) and air.of(0, wire.STATUS)
     assert sim.view(1) == 1
     assert load(sim)
@@ -152,7 +152,7 @@ def test_odd_one_of_an_equivocation_follows():
 
 def test_lie_proposal():
     sim, air = beside("lie_proposal", 0, seed=2)
-    load(sim, 2500)
+    load(sim, 1200)
     per_seqno = {}
     for frame in air.of(0, wire.PRE_PREPARE):
         per_seqno.setdefault((frame.view, frame.seqno), set()).add(body(sim, frame))
@@ -257,7 +257,7 @@ def test_lie_new_view():
             true = bytes(own._buf[own._at + 16 : own._at + 16 + len(body(sim, frame))])
             lies += body(sim, frame) != true
         refused += sum(sim.faults(i)["new_view"] + sim.faults(i)["field"] for i in (0, 2, 3))
-        assert load(sim, 4000)
+        assert sim.check_liveness(PATIENCE_MS)
         sim.check()
     assert lies > 2 and refused > 0
 
@@ -278,7 +278,7 @@ def test_ack_liar():
     acks = [m for _, _, m in air.injected if m[1] == wire.VIEW_CHANGE_ACK]
     assert {m[16] for m in acks} == {0, 1, 2, 3}
     assert [m for _, _, m in air.injected if m[1] == wire.NEW_VIEW]
-    assert load(sim, 4000)
+    assert sim.check_liveness(PATIENCE_MS)
 
 
 def test_lie_status():
