@@ -53,6 +53,7 @@ class ViewChange:
         self._courtesy_ms = _COURTESY * config.REQUEST_MS
         self._courtesies = 0
         self._ahead_since = -1
+        self._replaced = 0  # mask: another one of that view was confirmed before
 
     # --- what is stored ---
 
@@ -232,6 +233,8 @@ class ViewChange:
         """
         progress = self.core.progress
         primary = progress.primary()
+        if self._replaced >> replica & 1:
+            return  # a NEW-VIEW names the other one of two; nobody confirms both
         if replica != progress.replica_id and replica != primary != progress.replica_id:
             self.send_ack_of(replica, self.buf, self._digest_at(replica), receiver)
 
@@ -269,9 +272,11 @@ class ViewChange:
         elif held == view:
             return faults.EQUIVOCATION
         self._store(sender, buf)
-        self._good &= ~(1 << sender)
+        bit = 1 << sender
+        self._replaced = self._replaced & ~bit | (self._good & bit if held == view else 0)
+        self._good &= ~bit
         if good:
-            self._good |= 1 << sender
+            self._good |= bit
             if view == progress.view and not progress.active:
                 self._send_ack(sender, -1)
         core.status.on_work()

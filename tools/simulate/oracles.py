@@ -472,16 +472,9 @@ class Oracles:
     def sent(self, hal, message):
         """A message leaves a device: what does its identity commit itself to?"""
         number = hal.number
-        kind = message[1] if len(message) >= wire.HEADER_LENGTH else 0
-        if number >= self._n or number in self._sim.faulty:
+        if not self._is_statement(number, message):
             return
-        if kind not in _VOTES and kind != wire.CHECKPOINT:
-            return
-        if wire.sender(message) != number:
-            return  # relayed for somebody else
-        view, seqno = wire.view(message), wire.seqno(message)
-        if kind == wire.PRE_PREPARE and view % self._n != number:
-            return  # a batch that somebody lacks: says nothing in its bearer's name
+        kind, view, seqno = message[1], wire.view(message), wire.seqno(message)
         if kind == wire.CHECKPOINT:
             key, digest = (kind, seqno), bytes(message[16:48])
         else:
@@ -501,6 +494,16 @@ class Oracles:
             self._fail("S5", f"R{number} says two things: {what}: {digests}")
         if len(said) > _SAID_COUNT_MAX:
             self._said[number] = dict(list(said.items())[_SAID_COUNT_MAX // 2 :])
+
+    def _is_statement(self, number, message):
+        """Does a correct replica say something here that it must not contradict?"""
+        if number >= self._n or number in self._sim.faulty or len(message) < wire.HEADER_LENGTH:
+            return False
+        kind = message[1]
+        if wire.sender(message) != number or kind not in (*_VOTES, wire.CHECKPOINT):
+            return False  # relayed for somebody else, or no vote
+        # A backup's PRE-PREPARE is a batch that somebody lacks; it says nothing in its own name.
+        return kind != wire.PRE_PREPARE or wire.view(message) % self._n == number
 
     def _claim(self, kind, view, seqno, message):
         """(what it is about, digest of what it says)."""
