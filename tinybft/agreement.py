@@ -162,6 +162,11 @@ class Agreement:
         self.slots.exchange(base, certified)
         return True
 
+    def _said_other(self, base):
+        """True if this replica spoke for another batch than the one that 2f + 1 committed."""
+        progress = self.core.progress
+        return progress.is_primary() or self.slots.is_for_other(base, progress.replica_id)
+
     @micropython.native
     def _misplaced(self, buf, number):
         progress = self.core.progress
@@ -189,7 +194,7 @@ class Agreement:
         if not slots.has(base, ACCEPTED):
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
-            if slots.is_for_other(base, self.core.progress.replica_id):
+            if self._quorum.is_quorum(slots.commits(base)) and self._said_other(base):
                 return self.core.handover.learn(base)
             self._accept(base)
         if not slots.has(base, PREPARED):

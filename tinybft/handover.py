@@ -142,9 +142,12 @@ class Handover:
         slots.set_doubts(base, 0)
         slots.set_flag(base, HAS_BATCH)
         self.core.status.on_work()
-        if self.core.progress.active or self.core.quorum.is_quorum(slots.commits(base)):
+        slots.adopt_votes(base)
+        if self.core.quorum.is_quorum(slots.commits(base)):
             slots.set_flag(base, PRE_PREPARED)
-            slots.adopt_votes(base)
+            return self.learn(base)
+        if self.core.progress.active:
+            slots.set_flag(base, PRE_PREPARED)
             return self.core.agreement.advance(base)
         self.core.view_change.settle()
         return 0

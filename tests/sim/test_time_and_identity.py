@@ -13,6 +13,7 @@ from tests.sim.load import Load, caught_up, covered, execute, highest, isolate, 
 from tests.sim.soak import Soak
 from tinybft.octets import put_u32
 from tools.simulate import operations
+from tools.simulate.campaign import Job
 from tools.simulate.sim import Sim
 from tools.simulate.swarm import Plan, play
 
@@ -374,4 +375,4 @@ def test_f64_soak(seed):
 def test_f66_swarm(seed, replicas):
     """Some seeds of the swarm; `tinybft simulate --seeds A..B` runs more."""
     sim = Sim(seed=seed, replicas=replicas)
-    play(sim, Plan.of(sim))
+    play(sim, Job(seed), Plan.of(sim))

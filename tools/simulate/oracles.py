@@ -482,10 +482,6 @@ class Oracles:
                 words = f"{wire.TYPE_NAMES[kind]} in view {view} after {self._vote_view[number]}"
                 self._fail("S5", f"R{number} sends {words}")
             self._vote_view[number] = view
-            if kind == wire.PRE_PREPARE and view % self._n != number:
-                return  # a backup hands on a batch: it counts by the votes that name it
-            if kind == wire.VIEW_CHANGE_ACK:
-                return  # two VIEW-CHANGEs of one sender may both be authentic
             key, digest = self._claim(kind, view, seqno, message)
         said = self._said[number]
         if said.setdefault(key, digest) != digest:
@@ -511,6 +507,8 @@ class Oracles:
             return (kind, view, seqno), bytes(message[16:48])
         if kind == wire.PRE_PREPARE:
             return (kind, view, seqno), canonical_digest(message, self._sim.wire_of_group)
+        if kind == wire.VIEW_CHANGE_ACK:
+            return (kind, view, message[16]), bytes(message[17:49])
         # The whole VIEW-CHANGE or NEW-VIEW of a view, its seqno included.
         body = message[12 : len(message) - self._tags_length]
         return (kind, view), hashlib.sha256(body).digest()
