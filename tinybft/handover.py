@@ -11,6 +11,7 @@ Does not allocate.
 """
 
 from tinybft import faults, wire
+from tinybft.compat import micropython
 from tinybft.octets import copy, equal
 from tinybft.slots import COMMITTED, HAS_BATCH, NAMED, PRE_PREPARED, VOUCHED_ONLY
 
@@ -34,6 +35,7 @@ class Handover:
             if base >= 0:
                 self.learn(base)
 
+    @micropython.native
     def listens_to(self, buf):
         """True for a message of the present view or, between views, of the one that was left."""
         progress = self.core.progress
@@ -152,6 +154,7 @@ class Handover:
         self.core.view_change.settle()
         return 0
 
+    @micropython.native
     def first_open(self):
         """The lowest seqno that may still need a batch, a body or a vote here."""
         progress = self.core.progress
@@ -159,6 +162,7 @@ class Handover:
             return progress.last_executed + 1
         return max(self.agreed_from, progress.low_mark + 1)
 
+    @micropython.native
     def is_reagreeing(self):
         """True while a batch that is executed here is not yet committed in this view."""
         if self.reagreeing and self.core.progress.active:

@@ -33,7 +33,6 @@ class Timers:
         self._since = [0] * config.CLIENT_COUNT
         self._strikes = [0] * config.CLIENT_COUNT  # requests that expired since one was executed
         self._checked_at = 0
-        self._ticked_at = 0
         self._view_since = 0
         self._view_runs = False
         self._back_off = 0
@@ -79,16 +78,17 @@ class Timers:
     def is_expired(self, now):
         """True if it is time for the next view."""
         core = self.core
-        if not self._is_armed():
-            return False
         if not core.progress.active:
-            return elapsed(now, self._view_since) >= self._view_change_ms << self._back_off
-        if elapsed(now, self._ticked_at) > self._request_ms // 2:
-            self.restart()  # no tick for long, though one was due every `_period_ms`
-        self._ticked_at = now
-        if elapsed(now, self._checked_at) < self._period_ms:
+            limit = self._view_change_ms << self._back_off
+            return self._is_armed() and elapsed(now, self._view_since) >= limit
+        passed = elapsed(now, self._checked_at)
+        if passed < self._period_ms:
             return False
         self._checked_at = now
+        if not self._is_armed():
+            return False
+        if passed > self._request_ms // 2:
+            self.restart()  # nothing ran here for long
         for client in range(len(self._since)):
             if core.requests.phase(client) != requests.NONE:
                 strikes = self._strikes[client]

@@ -17,7 +17,7 @@ An ACK that names the primary itself says: I have installed its NEW-VIEW, which 
 
 from tinybft import faults, wire
 from tinybft.clock import elapsed
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.memory import event_fields, message_length, offsets
 from tinybft.octets import copy, equal, fill, get_u32, put_u32
 from tinybft.viewchange_form import ViewChangeForm
@@ -127,6 +127,7 @@ class ViewChange:
                 self._send_ack(replica, -1)
         core.status.on_work()
 
+    @micropython.native
     def tick(self, now):
         """True if a timer took this replica to the next view."""
         core = self.core
