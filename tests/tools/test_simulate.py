@@ -118,6 +118,13 @@ def test_mistakes_in_a_script(tmp_path, text, line, words):
     assert "Traceback" not in result.stderr
 
 
+def test_mistake_in_a_script_found_by_another_process(tmp_path):
+    path = script(tmp_path, "def scenario(sim):\n    sim.fly()\n")
+    result = simulate("--script", path, "--seeds", "1..8", "--jobs", 2)
+    assert result.exit_code == 2
+    assert f"{path}:2: the script fails: AttributeError" in result.stderr
+
+
 def test_script_that_is_not_there():
     result = simulate("--script", "nowhere.py")
     assert result.exit_code == 2

@@ -188,6 +188,12 @@ class _Mark:
         self.newest = {}  # sender: highest seqno of its CHECKPOINTs
         self.called_stable = {}  # sender: highest seqno that it called stable
 
+    def note_checkpoint(self, sender, seqno, digest):
+        self.checkpoints.setdefault(seqno, {}).setdefault(digest, set()).add(sender)
+        self.newest[sender] = max(self.newest.get(sender, 0), seqno)
+        for old in [s for s in self.checkpoints if s < self.low]:
+            del self.checkpoints[old]
+
 
 class Oracles:
     def __init__(self, sim, service):
@@ -449,13 +455,13 @@ class Oracles:
         sender = wire.sender(message)
         seqno = wire.seqno(message)
         if kind == wire.CHECKPOINT:
-            digest = bytes(message[16:48])
-            mark.checkpoints.setdefault(seqno, {}).setdefault(digest, set()).add(sender)
-            mark.newest[sender] = max(mark.newest.get(sender, 0), seqno)
-            for old in [s for s in mark.checkpoints if s < mark.low]:
-                del mark.checkpoints[old]
+            mark.note_checkpoint(sender, seqno, bytes(message[16:48]))
             if not wire.flags(message) & wire.FLAG_STABLE:
                 return
+        elif kind == wire.VIEW_CHANGE:
+            for at in range(20, min(20 + 36 * message[16], len(message) - 35), 36):
+                taken = get_u32(message, at)
+                mark.note_checkpoint(sender, taken, bytes(message[at + 4 : at + 36]))
         mark.called_stable[sender] = max(mark.called_stable.get(sender, 0), seqno)
 
     # S5

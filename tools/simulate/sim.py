@@ -561,15 +561,16 @@ class Sim:
             raise Violation(self, "L4", words)
         return rate
 
-    def sample_operation(self):
-        """Some operation for the service: of its own `sample(random)` if it has one."""
+    def sample_operation(self, draw=None):
+        """Some operation for the service: of its own `sample(draw)` if it has one; `draw`: a
+        random.Random, else that of the scenario."""
+        draw = draw or self.random
         sample = getattr(self._service, "sample", None)
         if sample:
-            return sample(self.random)
+            return sample(draw)
         if self._service is KeyValueStore:
-            return operations.sample(self.random, self.config.REQUEST_LENGTH_MAX)
-        length = self.random.randrange(1, min(32, self.config.REQUEST_LENGTH_MAX))
-        return self.random.randbytes(length)
+            return operations.sample(draw, self.config.REQUEST_LENGTH_MAX)
+        return draw.randbytes(draw.randrange(1, min(32, self.config.REQUEST_LENGTH_MAX)))
 
     # --- observers ---
 

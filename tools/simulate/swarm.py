@@ -3,8 +3,8 @@
     plan = Plan.of(sim)        drawn from the seed alone, and from the size of the group
     outcome = play(sim, plan)  faults and load; then heal, and liveness is required
 
-A plan is a list of faults. Each can be left out (`plan.keep`), which is how a failing seed is
-shrunk; nothing else of the run is drawn anew then.
+A plan is a list of faults. Each can be left out (`plan.kept`), which is how a failing seed is
+shrunk: the others and the load stay what they are, the network's luck does not.
 
 At most f replicas are faulty in one run: Byzantine, or switched off and back on (without
 memory, while regions are RAM). The others may be slow, cut off, or have a wild clock. After the
@@ -113,6 +113,7 @@ class _Course:
         self.sim = sim
         self.plan = plan
         self.loaded = True
+        self._draw = random.Random(f"load {sim.seed}")
 
     # What begins a fault, and what ends it.
 
@@ -172,8 +173,8 @@ class _Course:
         sim = self.sim
         if self.loaded:
             if sim.is_correct_client(client) and not sim.pending(client):
-                sim.submit(client, sim.sample_operation())
-            sim.after(sim.random.randrange(1, 2 * _THINK_MS), lambda: self.load(client))
+                sim.submit(client, sim.sample_operation(self._draw))
+            sim.after(self._draw.randrange(1, 2 * _THINK_MS), lambda: self.load(client))
 
     def heal(self):
         """Faults stop. Who is Byzantine stays so; some of those that are off stay off."""
