@@ -268,27 +268,35 @@ class Status:
             at += self._slot_length
 
     def _answer_between_views(self, buf, count, sender, their_low):
-        """Batches and bodies that a new primary needs to begin its view; and the COMMITs of this
-        view to who has left it alone, for it to execute what the others do."""
+        """Batches that a new primary needs to begin its view, and bodies; and to who has left
+        this view alone its batches and COMMITs, to execute what the others do.
+
+        Nobody else gets a batch: it travels as a pre-prepare of the present view, and the primary
+        of that view must not send one that its NEW-VIEW may not select.
+        """
         core = self.core
+        progress = core.progress
+        view = wire.view(buf)
         at = wire.HEADER_LENGTH + wire.STATUS_HEADER_LENGTH
         turn = self._is_my_turn(sender, wire.status_round(buf))
+        has_left = progress.active and view > progress.view
+        begins = view == progress.view and sender == progress.primary()
         for number in range(their_low + 1, their_low + count + 1):
             base = core.slots.find(number)
             if turn and not buf[at] & COMMITTED:
-                self._answer_batch(base, buf, at, sender)
-                self._answer_batch(core.slots.find_kept(number), buf, at, sender)
-            if base >= 0 and core.progress.active and wire.view(buf) > core.progress.view:
+                self._answer_batch(base, buf, at, sender, begins or has_left)
+                self._answer_batch(core.slots.find_kept(number), buf, at, sender, begins)
+            if base >= 0 and has_left:
                 self._answer_commit(base, buf, at, sender)
             at += self._slot_length
 
-    def _answer_batch(self, base, buf, at, sender):
+    def _answer_batch(self, base, buf, at, sender, whole):  # noqa: PLR0913
         core = self.core
         if base >= 0 and core.slots.has(base, HAS_BATCH) and core.slots.request_count(base):
-            if not buf[at] & PRE_PREPARED:
-                core.batches.send(base, sender)
-            else:
+            if buf[at] & PRE_PREPARED:
                 core.batches.send_bodies(base, wire.get_mask(buf, at + 1, 2), sender)
+            elif whole:
+                core.batches.send(base, sender)
 
     def _is_my_turn(self, sender, round_number):
         progress = self.core.progress
