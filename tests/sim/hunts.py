@@ -1,0 +1,281 @@
+"""Hunts: short runs in which a defect of the core has every chance to show.
+
+Time-outs are short, so that a second of virtual time holds many view changes; an adversary
+chooses who hears what (F45), in epochs of some tens of milliseconds; and one replica lies
+(liar.py) in a few of the ways that the hunt names, drawn from the seed. Then the network heals,
+the liar goes on or falls silent, and everything that is pending must be answered.
+
+    sim = HUNTS["claims"].sim(seed)
+    HUNTS["claims"].play(sim)              raises Violation
+"""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from tests.sim.liar import Liar
+from tinybft.octets import get_u16, get_u32
+from tinybft.service import Service
+from tools.simulate import operations
+from tools.simulate.oracles import Violation
+from tools.simulate.sim import Sim
+from tools.simulate.swarm import Plan, play
+
+FAST = {
+    "REQUEST_MS": 60,
+    "VIEW_CHANGE_MS": 120,
+    "STATUS_MS": 50,
+    "RETRY_MS": 15,
+    "RETRY_MAX_MS": 60,
+    "STATE_LENGTH": 512,
+}
+ATTACK_MS = 900
+# The longest time-out is 32 times VIEW_CHANGE_MS; a few of them in a row may be due.
+LIVENESS_MS = 15000
+_THINK_MS = 12
+_AGREEMENT = ("PRE-PREPARE", "PREPARE", "COMMIT")
+_VIEWS = ("VIEW-CHANGE", "VIEW-CHANGE-ACK", "NEW-VIEW")
+
+
+class Clog:
+    """The adversary's network: what is blocked for an epoch, then for the next one.
+
+    calm      nothing
+    few       some links for some of the votes
+    lonely    one replica alone hears the COMMITs, perhaps the PREPAREs; after that it is cut
+              off, and the others go on
+    primary   that of the highest view is cut off
+    views     some links for the messages of a view change
+    """
+
+    def __init__(self, sim, draw, styles):
+        self._sim = sim
+        self._draw = draw
+        self._styles = styles
+        self._blocked = frozenset()
+        self._alone = None
+        self._next_alone = None
+        self.open = False
+        self._next()
+
+    def blocks(self, frame):
+        if self.open or frame.src >= 4 or frame.dst >= 4:
+            return False
+        if self._alone in (frame.src, frame.dst):
+            return True
+        return (frame.src, frame.dst, frame.name) in self._blocked
+
+    def stop(self):
+        self.open = True
+
+    def _next(self):
+        if self.open:
+            return
+        draw = self._draw
+        self._blocked = frozenset()
+        self._alone = None
+        ms = draw.randrange(10, 60)
+        if self._next_alone is not None:
+            self._alone, self._next_alone = self._next_alone, None
+            ms = draw.randrange(100, 300)
+        else:
+            ms = getattr(self, "_" + draw.choice(self._styles))() or ms
+        self._sim.after(ms, self._next)
+
+    def _calm(self):
+        return self._draw.randrange(20, 120)
+
+    def _few(self):
+        kinds = self._draw.sample(_AGREEMENT, self._draw.randint(1, 3))
+        self._block(kinds, self._draw.choice((0.2, 0.4, 0.7)))
+        return self._draw.randrange(20, 150)
+
+    def _views(self):
+        self._block(_VIEWS, self._draw.choice((0.2, 0.5)))
+        self._blocked |= {(a, b, "COMMIT") for a in range(4) for b in range(4)}
+        return self._draw.randrange(50, 200)
+
+    def _primary(self):
+        sim = self._sim
+        self._alone = max(sim.view(i) for i in sim.replicas) % sim.replica_count
+        return self._draw.randrange(80, 250)
+
+    def _lonely(self):
+        """One replica learns what is committed; nobody else does."""
+        victim = self._next_alone = self._draw.randrange(4)
+        others = [i for i in range(4) if i != victim]
+        blocked = {(a, b, "COMMIT") for a in range(4) for b in others}
+        if self._draw.random() < 0.5:
+            deaf = self._draw.choice(others)
+            blocked |= {(a, deaf, name) for a in range(4) for name in ("PREPARE", "PRE-PREPARE")}
+        if self._draw.random() < 0.3:
+            blocked |= {(a, b, "PREPARE") for a in range(4) for b in others}
+        self._blocked = frozenset(blocked)
+        return self._draw.randrange(15, 50)
+
+    def _block(self, kinds, share):
+        links = [(a, b, name) for a in range(4) for b in range(4) for name in kinds]
+        self._blocked = frozenset(link for link in links if self._draw.random() < share)
+
+
+class Load:
+    """Every correct client submits at random moments, one operation at a time."""
+
+    def __init__(self, sim, draw):
+        self._sim = sim
+        self._draw = draw
+        self.stopped = False
+        for client in range(sim.client_count):
+            self._go_on(client)
+
+    def _go_on(self, client):
+        if self.stopped:
+            return
+        sim = self._sim
+        if sim.is_correct_client(client) and not sim.pending(client):
+            sim.submit(client, operations.increment("n%d" % self._draw.randrange(3)))
+        sim.after(self._draw.randrange(1, 2 * _THINK_MS), lambda: self._go_on(client))
+
+
+def skirmish(sim, draw, lies, styles, ms=ATTACK_MS):
+    """Some of `lies` by one replica, the network as the adversary likes it; then liveness."""
+    clog = Clog(sim, draw, styles)
+    liar = None
+    if lies:
+        some = draw.sample(lies, draw.randint(1, min(4, len(lies))))
+        liar = Liar(sim, draw.choice((0, 0, 1, 2, 3)), draw, set(some))
+        sim.log(f"R{liar.i} lies in {', '.join(some)}")
+    sim.on_frame(
+        lambda f: None if clog.blocks(f) or (liar and liar.refuses(f)) else f
+    )
+    load = Load(sim, draw)
+    sim.run(ms)
+    load.stopped = True
+    clog.stop()
+    if liar and draw.random() < 0.5:
+        sim.log(f"R{liar.i} falls silent")
+        liar.mute()
+    sim.log("the network heals")
+    sim.check_liveness(LIVENESS_MS)
+    sim.check()
+
+
+def slow(sim, draw):
+    """A primary that says nothing, in a network that is slower than the time-outs."""
+    Liar(sim, 0, draw, set()).mute()
+    sim.network(delay_ms=draw.randrange(40, 90), jitter_ms=5)
+    handle = sim.submit(4, operations.increment("n"))
+    if not sim.run_until(lambda: handle.done, LIVENESS_MS):
+        raise Violation(sim, "L1", f"unanswered in a slow network: {handle}")
+
+
+def absence(sim, draw):
+    """A replica misses some checkpoints under load and returns; another one lies to it."""
+    lies = draw.sample(("checkpoint", "transfer", "votes", "storm"), draw.randint(1, 2))
+    liar = Liar(sim, draw.randrange(4), draw, set(lies))
+    away = draw.choice([i for i in range(4) if i != liar.i])
+    load = Load(sim, draw)
+    sim.run(draw.randrange(5, 40))
+    for _ in range(2):
+        sim.partition([[i for i in range(4) if i != away], [away]])
+        sim.run(draw.randrange(30, 250))
+        sim.heal()
+        sim.run(draw.randrange(20, 150))
+    load.stopped = True
+    sim.check_liveness(LIVENESS_MS)
+    sim.check()
+
+
+class Stopwatch(Service):
+    """Replies whether the agreed time went back since the last operation."""
+
+    name = "stopwatch"
+    state_length = 64
+
+    def execute(self, state, op, length, reply, ctx):
+        before = get_u32(state.view, 0), get_u16(state.view, 4)
+        reply[0] = (ctx.time_s, ctx.time_ms) < before
+        state.put_u32(0, ctx.time_s)
+        state.put_u16(4, ctx.time_ms)
+        return 1
+
+
+def clock(sim, draw):
+    """A primary that turns the time back."""
+    Liar(sim, 0, draw, {"late"})
+    handles = []
+    for _ in range(6):
+        sim.run(draw.randrange(5, 60))
+        handles += [sim.submit(c, bytes((c,))) for c in (1, 2, 3, 4)]
+    sim.check_liveness(LIVENESS_MS)
+    if any(handle.reply == b"\x01" for handle in handles):
+        raise Violation(sim, "S4", "the agreed time went back")
+
+
+@dataclass(frozen=True)
+class Hunt:
+    name: str
+    words: str
+    run: Callable  # (sim, draw)
+    service: type = None
+
+    def sim(self, seed, trace=None):
+        command = f"python -m tests.sim.seeded_bugs --hunt {self.name} --seed {seed}"
+        service = {"service": self.service} if self.service else {}
+        return Sim(seed, command=command, trace=trace, **service, **FAST)
+
+    def play(self, sim):
+        """Raises Violation."""
+        self.run(sim, random.Random(f"hunt {self.name} {sim.seed}"))
+
+
+def _skirmish(lies, *styles):
+    return lambda sim, draw: skirmish(sim, draw, lies, styles)
+
+
+def _swarm(sim, _draw):
+    play(sim, Plan.of(sim, 1500))
+
+
+HUNTS = {
+    hunt.name: hunt
+    for hunt in (
+        Hunt("swarm", "random faults of all kinds, mostly mild", _swarm),
+        Hunt(
+            "clog",
+            "nobody lies, the adversary chooses who hears what",
+            _skirmish((), "calm", "few", "few", "lonely", "primary", "views"),
+        ),
+        Hunt(
+            "primary",
+            "a primary that lies in what it proposes, votes for everything",
+            _skirmish(
+                ("split", "second", "forge", "again", "far", "starve", "votes", "reply"),
+                "calm", "calm", "few", "lonely",
+            ),
+        ),
+        Hunt(
+            "backup",
+            "a replica that votes, proposes and asks in other names",
+            _skirmish(("usurp", "votes", "names", "reply", "storm"), "calm", "few", "lonely"),
+        ),
+        Hunt(
+            "claims",
+            "view change after view change, with votes and claims of a liar",
+            _skirmish(("claims", "votes", "split"), "lonely", "lonely", "few", "views", "calm"),
+        ),
+        Hunt(
+            "choice",
+            "the same, and the liar chooses what its own views begin with",
+            _skirmish(("claims", "choice", "votes"), "lonely", "primary", "calm"),
+        ),
+        Hunt(
+            "tags",
+            "VIEW-CHANGEs that some cannot check, and for views that nobody wants",
+            _skirmish(("tags", "storm", "claims"), "primary", "calm", "views"),
+        ),
+        Hunt("absence", "a replica misses checkpoints and is lied to on its return", absence),
+        Hunt("slow", "a silent primary and a network slower than the time-outs", slow),
+        Hunt("clock", "a primary that turns the time back", clock, Stopwatch),
+    )
+}  # fmt: skip
