@@ -23,10 +23,10 @@ from tools.simulate.sim import Sim
 from tools.simulate.swarm import Plan, play
 
 FAST = {
-    "REQUEST_MS": 60,
-    "VIEW_CHANGE_MS": 120,
-    "STATUS_MS": 50,
-    "RETRY_MS": 15,
+    "REQUEST_MS": 40,
+    "VIEW_CHANGE_MS": 80,
+    "STATUS_MS": 35,
+    "RETRY_MS": 12,
     "RETRY_MAX_MS": 60,
     "STATE_LENGTH": 512,
 }
@@ -119,6 +119,87 @@ class Clog:
         self._blocked = frozenset(link for link in links if self._draw.random() < share)
 
 
+class Story:
+    """An adversary that makes one replica learn what the others do not, then takes it away.
+
+    Step by step: one correct replica is away; of the other two one is favoured, and the mode
+    says in what. It is the next to be away, while the one before comes back; a view begins
+    without it. After a few steps everything is open until all are level.
+
+    learn     it alone hears COMMITs; perhaps the third one has not even seen the batch
+    prepare   it alone hears PREPAREs, and nobody COMMITs
+    propose   it alone hears PRE-PREPAREs
+    free      nothing is blocked but who is away
+    """
+
+    def __init__(self, sim, draw, liar):
+        self._sim = sim
+        self._draw = draw
+        self._correct = [i for i in sim.replicas if i != liar.i]
+        self._away = None
+        self._favourite = None
+        self._blocked = frozenset()
+        self._left = 0
+        self._until = 0
+        self._mode = "calm"
+        self.open = False
+        self._poll()
+
+    def blocks(self, frame):
+        if self.open or frame.src >= 4 or frame.dst >= 4:
+            return False
+        return self._away in (frame.src, frame.dst) or (frame.dst, frame.name) in self._blocked
+
+    def stop(self):
+        self.open = True
+
+    def _poll(self):
+        if self.open:
+            return
+        if self._is_over():
+            self._step()
+        self._sim.after(2, self._poll)
+
+    def _is_over(self):
+        if self._sim.now_ms >= self._until:
+            return True
+        executed = [self._sim.executed(i) for i in self._correct]
+        if self._mode == "calm":
+            return len(set(executed)) == 1 and self._sim.now_ms >= self._until - 60
+        ahead = self._sim.executed(self._favourite)
+        return self._mode == "learn" and executed.count(ahead) == 1 and ahead == max(executed)
+
+    def _step(self):
+        draw = self._draw
+        if self._left == 0:
+            self._left = draw.randint(2, 4)
+            self._away = self._favourite = None
+            self._mode = "calm"
+            self._blocked = frozenset()
+            self._until = self._sim.now_ms + draw.randrange(70, 140)
+            return
+        self._left -= 1
+        self._away = self._favourite
+        here = [i for i in self._correct if i != self._away]
+        self._favourite = draw.choice(here)
+        others = [i for i in self._correct if i != self._favourite]
+        self._mode = draw.choice(("learn", "learn", "prepare", "propose", "free"))
+        blocked = set()
+        if self._mode in ("learn", "prepare"):
+            blocked |= {(i, "COMMIT") for i in others}
+        if self._mode == "learn" and draw.random() < 0.6:
+            deaf = draw.choice([i for i in here if i != self._favourite])
+            blocked |= {(deaf, "PREPARE")}
+            if draw.random() < 0.7:
+                blocked |= {(deaf, "PRE-PREPARE")}
+        if self._mode == "prepare":
+            blocked |= {(i, "PREPARE") for i in others} | {(self._favourite, "COMMIT")}
+        if self._mode == "propose":
+            blocked |= {(i, "PRE-PREPARE") for i in others}
+        self._blocked = frozenset(blocked)
+        self._until = self._sim.now_ms + draw.randrange(60, 220)
+
+
 class Load:
     """Every correct client submits at random moments, one operation at a time."""
 
@@ -138,21 +219,30 @@ class Load:
         sim.after(self._draw.randrange(1, 2 * _THINK_MS), lambda: self._go_on(client))
 
 
-def skirmish(sim, draw, lies, styles, ms=ATTACK_MS):
+def skirmish(sim, draw, lies, styles):
     """Some of `lies` by one replica, the network as the adversary likes it; then liveness."""
-    clog = Clog(sim, draw, styles)
     liar = None
     if lies:
         some = draw.sample(lies, draw.randint(1, min(4, len(lies))))
         liar = Liar(sim, draw.choice((0, 0, 1, 2, 3)), draw, set(some))
         sim.log(f"R{liar.i} lies in {', '.join(some)}")
+    fight(sim, draw, liar, Clog(sim, draw, styles), ATTACK_MS)
+
+
+def story(sim, draw):
+    """A liar that votes as it helps, and an adversary that lets few know what is committed."""
+    liar = Liar(sim, draw.randrange(4), draw, {"votes", "claims", "choice"})
+    fight(sim, draw, liar, Story(sim, draw, liar), 2 * ATTACK_MS)
+
+
+def fight(sim, draw, liar, network, ms):
     sim.on_frame(
-        lambda f: None if clog.blocks(f) or (liar and liar.refuses(f)) else f
+        lambda f: None if network.blocks(f) or (liar and liar.refuses(f)) else f
     )
     load = Load(sim, draw)
     sim.run(ms)
     load.stopped = True
-    clog.stop()
+    network.stop()
     sim.log("the network heals")
     if liar and draw.random() < 0.5:
         answer_all(sim)
@@ -172,6 +262,8 @@ def recover(sim, liar):
     if liar:
         sim.log(f"R{liar.i} falls silent")
         liar.mute()
+    clients = [c for c in range(sim.client_count) if sim.is_correct_client(c)]
+    sim.submit(clients[-1], operations.increment("last"))
     sim.check_liveness(LIVENESS_MS)
     sim.check()
 
@@ -187,8 +279,8 @@ def slow(sim, draw):
 
 def absence(sim, draw):
     """A replica misses some checkpoints under load and returns; another one lies to it."""
-    lies = draw.sample(("checkpoint", "transfer", "votes", "storm"), draw.randint(1, 2))
-    liar = Liar(sim, draw.randrange(4), draw, set(lies))
+    lies = {"transfer", *draw.sample(("checkpoint", "votes", "storm"), draw.randint(0, 2))}
+    liar = Liar(sim, draw.randrange(4), draw, lies)
     away = draw.choice([i for i in range(4) if i != liar.i])
     load = Load(sim, draw)
     sim.run(draw.randrange(5, 40))
@@ -281,6 +373,7 @@ HUNTS = {
             "view change after view change, with votes and claims of a liar",
             _skirmish(("claims", "votes", "split"), "lonely", "lonely", "few", "views", "calm"),
         ),
+        Hunt("story", "few learn what is committed, and are away when a view begins", story),
         Hunt(
             "choice",
             "the same, and the liar chooses what its own views begin with",

@@ -125,7 +125,9 @@ class Liar:
             self._overhear_proposal(message)
         elif kind in (wire.PREPARE, wire.COMMIT) and wire.sender(message) == source:
             self._overhear_vote(source, message)
-        elif kind == wire.VIEW_CHANGE:
+        elif kind == wire.VIEW_CHANGE and wire.sender(message) == source:
+            if "tags" in self.lies and wire.view(message) not in self._changes:
+                self._follow(message)
             claims = Claims(message)
             for offset, view, digest in claims.p:
                 known = self._claimed.setdefault(wire.seqno(message) + offset, [])
@@ -261,10 +263,24 @@ class Liar:
             bad_for = [i for i in OTHERS if i != primary]
         return frame.replaced(self.sim.seal(self.i, body, bad_for=bad_for))
 
+    def _follow(self, message):
+        """Be among the first with a VIEW-CHANGE, without claims, for the primary's eyes only."""
+        view = wire.view(message)
+        claims = Claims(message)
+        claims.p, claims.q = [], []
+        claims.head[2:4] = self.i.to_bytes(2, "little")
+        self._changes[view] = bytes(claims.body()), b"", ()
+        primary = view % self.sim.replica_count
+        others = [i for i in OTHERS if i != primary]
+        sealed = self.sim.seal(self.i, claims.body(), bad_for=others)
+        self.sim.send_as(self.i, EVERYBODY, sealed)
+
     def _lies_about_the_past(self, frame):
         if "claims" not in self.lies:
             return frame.bytes[:-24], b"", ()
         style = self._draw.choice(_CLAIMS)
+        if "choice" in self.lies and self._is_primary(frame.view):
+            style = self._draw.choice(("none", "none", "true", "made up"))
         first = self._claim(frame, "true" if style == "two faces" else style)
         second = self._claim(frame, "none")
         receivers = self._draw.sample(OTHERS, 2) if style == "two faces" else ()

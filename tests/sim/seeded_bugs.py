@@ -61,7 +61,7 @@ def _defect(name, words, hunts, *edits):
 DEFECTS = (
     # --- votes ---
     _defect(
-        "commit_2f", "committed with 2f COMMITs", "choice claims",
+        "commit_2f", "committed with 2f COMMITs", "story choice",
         (Agreement, "advance", "self._quorum.is_quorum(slots.commits(base))",
          "self._quorum.is_prepared(slots.commits(base))"),
     ),
@@ -96,8 +96,9 @@ DEFECTS = (
          "(kind == wire.COMMIT or equal(slots.buf, digest, buf, 16, 32))"),
     ),
     _defect(
-        "votes_between_views", "goes on voting after it left its view", "claims clog",
-        (Agreement, "advance", "not self.core.progress.active", "False"),
+        "learn_weak", "between views f + 1 COMMITs are enough to execute", "story claims",
+        (Handover, "learn", "self.core.quorum.is_quorum(slots.commits(base))",
+         "self.core.quorum.is_weak(slots.commits(base))"),
     ),
     _defect(
         "anybody_proposes", "a forwarded pre-prepare needs no votes for it", "backup",
@@ -161,7 +162,7 @@ DEFECTS = (
         (Checkpoints, "_count_vote", "equal(own, base + self._own, buf, 16, 32)", "True"),
     ),
     _defect(
-        "low_mark", "a new view moves the window to where it starts", "clog choice claims",
+        "low_mark", "a new view moves the window to where it starts", "clog story claims",
         (NewView, "_install", "min(checkpoint, self.decision.provably_stable(members))",
          "checkpoint"),
     ),
@@ -181,50 +182,50 @@ DEFECTS = (
     ),
     # --- what survives a view ---
     _defect(
-        "p_lost", "P is forgotten at the second view change", "choice claims",
+        "p_lost", "P is forgotten at the second view change", "story choice",
         (Claims, "update", "progress = self.core.progress",
          "progress = self.core.progress\n"
          "    for i in range(self._window): put_u32(self._buf, self._p + i * _ENTRY_LENGTH, 0)"),
     ),
     _defect(
-        "q_lost", "Q is forgotten at the second view change", "claims choice",
+        "q_lost", "Q is forgotten at the second view change", "story claims",
         (Claims, "update", "progress = self.core.progress",
          "progress = self.core.progress\n"
          "    for i in range(self._window * self._places):\n"
          "        put_u32(self._buf, self._q + i * _ENTRY_LENGTH, 0)"),
     ),
     _defect(
-        "batch_lost", "the batches that P names are not kept", "claims clog choice",
+        "batch_lost", "the batches that P names are not kept", "story clog claims",
         (Claims, "update", "slots.keep(base)", "pass"),
     ),
     # --- the decision ---
     _defect(
-        "p_weak", "f + 1 claims in P instead of A1 and A2", "choice claims",
+        "p_weak", "f + 1 claims in P instead of A1 and A2", "story choice",
         (Decision, "_is_supported", "if self._supports(replica, seqno, claim):",
          "own = self._prepared(members, replica, seqno)\n"
          "            if own >= 0 and equal(self._buf, own + 5, self._buf, claim + 5, 32):"),
         (Decision, "_is_supported", "self._quorum.is_quorum(unopposed) and", ""),
     ),
     _defect(
-        "a1_later", "A1 does not mind a P of a later view", "choice claims",
+        "a1_later", "A1 does not mind a P of a later view", "story choice",
         (Decision, "_opposes", "return own_view > view", "return False"),
     ),
     _defect(
-        "a1_weak", "A1 by f + 1", "choice claims",
+        "a1_weak", "A1 by f + 1", "story choice",
         (Decision, "_is_supported", "self._quorum.is_quorum(unopposed)",
          "self._quorum.is_weak(unopposed)"),
     ),
     _defect(
-        "a2_none", "A2 is left out", "choice claims",
+        "a2_none", "A2 is left out", "story choice",
         (Decision, "_is_supported", "and self._quorum.is_weak(supporters)", ""),
     ),
     _defect(
-        "b_weak", "null by f + 1 without a P", "choice claims",
+        "b_weak", "null by f + 1 without a P", "story choice",
         (Decision, "is_unprepared", "self._quorum.is_quorum(mask)", "self._quorum.is_weak(mask)"),
     ),
     _defect(
         "x_short", "nulls at the end of X are cut off though they may be committed",
-        "claims choice",
+        "story claims",
         (NewView, "_build",
          "if not is_null or not self.decision.is_unprepared(members, seqno + 1 + i):",
          "if not is_null:"),
@@ -233,20 +234,16 @@ DEFECTS = (
     ),
     _defect(
         "start_by_one", "a new view starts behind a checkpoint that one replica lists",
-        "claims choice",
+        "story claims",
         (Decision, "_is_common", "self._quorum.is_weak(listed)", "listed"),
     ),
     # --- the course of a view change ---
     _defect(
-        "unverified", "backups do not verify NEW-VIEW", "choice",
+        "unverified", "backups do not verify NEW-VIEW", "story choice",
         (NewView, "look", "not self._is_permitted(members)", "False"),
     ),
     _defect(
-        "new_view_2f", "backups take a NEW-VIEW from 2f VIEW-CHANGEs", "choice",
-        (NewView, "_is_well_formed", "self.core.quorum.is_quorum(mask)", "mask"),
-    ),
-    _defect(
-        "confirmed_by_one", "one replica that has installed a NEW-VIEW is enough", "choice",
+        "confirmed_by_one", "one replica that has installed a NEW-VIEW is enough", "story choice",
         (NewView, "_is_confirmed", "self.core.quorum.is_weak(mask)", "mask"),
     ),
     _defect(
@@ -254,7 +251,7 @@ DEFECTS = (
         (ViewChange, "members", "replica == own_id or count >= self._ack_count", "True"),
     ),
     _defect(
-        "unproven_change", "a VIEW-CHANGE without good tag needs no acks", "choice",
+        "unproven_change", "a VIEW-CHANGE without good tag needs no acks", "story choice",
         (ViewChange, "has", "return good or", "return True or"),
     ),
     _defect(
@@ -266,7 +263,7 @@ DEFECTS = (
         (ViewChange, "_view_to_join", "view < lowest", "view > lowest"),
     ),
     _defect(
-        "old_votes", "votes of an earlier view count in the next one", "claims clog choice",
+        "old_votes", "votes of an earlier view count in the next one", "story clog claims",
         (Slots, "strip", "fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)",
          "pass"),
     ),
