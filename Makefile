@@ -1,4 +1,4 @@
-# make demo    four MicroPython replicas agree under load, loss and a killed backup
+# make demo    four MicroPython replicas agree under load and loss; the primary is killed, returns
 # make test    the whole suite, on CPython and on the real MicroPython
 # make lint    ruff, and that tinybft/config.py is what config.toml gives
 # make clean   remove what make made

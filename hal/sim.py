@@ -285,7 +285,7 @@ class World:
 
     def run(self, ms, until=None):
         """Let time pass. True as soon as `until()` holds, False when `ms` have passed."""
-        return self.run_to(self.now_us + ms * 1000, until)
+        return self.run_to(self.now_us + int(ms * 1000), until)
 
     def run_to(self, end_us, until=None):
         queue = self._queue

@@ -51,7 +51,13 @@ class Agreement:
         sender = wire.sender(buf)
         number = wire.seqno(buf)
         known = self.slots.find(number)
-        if known >= 0 and self.slots.has(known, NAMED) and wire.view(buf) == progress.view:
+        if (
+            known >= 0
+            and self.slots.has(known, NAMED)
+            and (
+                wire.view(buf) == progress.view or self.core.handover.is_of_view_left(buf, number)
+            )
+        ):
             return self.core.handover.on_named(known, buf)
         if not progress.active:
             return self.core.handover.on_late_pre_prepare(known, buf)
@@ -148,9 +154,21 @@ class Agreement:
             return self.advance(base)
         if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
             return faults.EQUIVOCATION
-        if not slots.has(base, PRE_PREPARED) and kind == wire.COMMIT:
-            self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
+        if kind == wire.COMMIT:
+            if self._is_overruled(base):
+                self.core.status.on_evidence()
+            elif not slots.has(base, PRE_PREPARED):
+                self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
         return 0
+
+    def _is_overruled(self, base):
+        """2f + 1 COMMITs are for another batch than the faulty primary proposed here: take that
+        one. Who said PREPARE to its own does not say it again, it executes what was committed."""
+        certified = self.slots.find_certified(base, self._quorum)
+        if certified < 0:
+            return False
+        self.slots.exchange(base, certified)
+        return True
 
     @micropython.native
     def _misplaced(self, buf, number):
@@ -179,6 +197,8 @@ class Agreement:
         if not slots.has(base, ACCEPTED):
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
+            if slots.is_for_other(base, self.core.progress.replica_id):
+                return self.core.handover.learn(base)
             self._accept(base)
         if not slots.has(base, PREPARED):
             if not self._quorum.is_prepared(slots.prepares(base)):
@@ -200,6 +220,17 @@ class Agreement:
         if slots.doubts(base) or slots.has(base, TIME_IN_DOUBT):
             return self._quorum.count(slots.prepares(base)) >= self._fault_count
         return True
+
+    def reconsider(self):
+        """Time has passed: look again at batches whose time was not plausible."""
+        slots = self.slots
+        progress = self.core.progress
+        last = min(self.last_seen, progress.high_mark())
+        for seqno in range(progress.last_executed + 1, last + 1):
+            base = slots.find(seqno)
+            if base >= 0 and slots.has(base, TIME_IN_DOUBT) and not slots.has(base, ACCEPTED):
+                self.core.batches.check_time(base)
+                self.advance(base)
 
     @micropython.native
     def _accept(self, base):

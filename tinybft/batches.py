@@ -3,14 +3,15 @@
 A slot stores a batch in its canonical form (wire.py) with the bodies behind it, in the batch's
 order. PRE-PREPARE carries the same list, each request by its entry or, if it is short, inline;
 the batch digest covers the canonical form, so it does not depend on which. Every body has its
-digest in the batch: whoever sends it, it proves itself.
+digest in the batch: whoever sends it, it proves itself. A batch of no requests is null, and its
+digest zeros.
 
 Allocates nothing outside hashing.
 """
 
 from tinybft import faults, requests, wire
 from tinybft.compat import micropython
-from tinybft.octets import copy, equal
+from tinybft.octets import copy, equal, fill
 from tinybft.slots import TIME_IN_DOUBT
 
 
@@ -138,7 +139,7 @@ class Batches:
                 self._authenticate(base, i, buf, at + 1)
             at = core.wire.next_request(buf, at, end)
         self.look_up(base)
-        self._check_time(base)
+        self.check_time(base)
         self._digest(base)
         return 0
 
@@ -201,11 +202,13 @@ class Batches:
         self.slots.set_doubts(base, self.slots.doubts(base) & ~(1 << index))
 
     @micropython.native
-    def _check_time(self, base):
+    def check_time(self, base):
+        """Is the batch's time plausible here? It may become so as time passes."""
         core = self.core
         slots = self.slots
         batch = slots.batch_at(base)
         core.clock.advance(core.progress.now)
+        slots.clear_flag(base, TIME_IN_DOUBT)
         time_s = wire.batch_time_s(slots.buf, batch)
         if slots.request_count(base) and not core.clock.is_plausible(
             time_s, wire.batch_time_ms(slots.buf, batch)
@@ -215,6 +218,9 @@ class Batches:
     @micropython.native
     def _digest(self, base):
         slots = self.slots
+        if slots.request_count(base) == 0:
+            fill(slots.buf, slots.digest_at(base), wire.DIGEST_LENGTH, 0)  # null
+            return
         length = wire.BATCH_HEADER_LENGTH + slots.request_count(base) * wire.ENTRY_LENGTH
         self.core.auth.digest_into(
             slots.buf, slots.batch_at(base), length, slots.buf, slots.digest_at(base)

@@ -137,6 +137,8 @@ class Checkpoints:
         fault = self._count_vote(number, sender, buf) if votes else 0
         if wire.flags(buf) & wire.FLAG_GONE:
             self.core.transfer.on_gone(sender)
+        elif is_news:
+            self.core.transfer.on_checkpoint()
         return fault
 
     def _note_peer(self, buf, sender, number, stable):

@@ -92,6 +92,7 @@ class Execution:
                 core.replies.send(client, number, True)  # it may still wait for this replica
             else:
                 core.requests.on_executed(client, number)
+        core.requests.propose_again()
 
     # --- running batches ---
 

@@ -1,7 +1,8 @@
 """From one view to the next: what the slots go through (TOCS 4.4, the part about the log).
 
     left, no new view yet   nothing is said any more, but the others may still commit: COMMITs
-                            of the view that was left are counted, its batches taken by digest
+                            of the view that was left (or a later one, in which f + 1 others are
+                            active) are counted, its batches taken by digest
     the new primary waits   for a batch that P names elsewhere: its slot is NAMED
     a view begins           votes go, batches stay; each entry of X is a pre-prepare. Batches
                             that are executed here are agreed once more, for those who have not
@@ -21,17 +22,40 @@ class Handover:
         self.agreed_from = 1  # first seqno that this view orders
         self.reagreeing = False  # what is executed may need votes in this view
         self._wanted = bytearray(wire.DIGEST_LENGTH)
+        self._views = [-1] * core.config.REPLICA_COUNT  # in which each peer said to be active
 
     def leave_view(self):
         """Nothing is said in the old view any more; its slots stay until a new one begins, since
         the others may still commit there (`learn`)."""
         self.reagreeing = True
+        progress = self.core.progress
+        for seqno in range(progress.last_executed + 1, progress.high_mark() + 1):
+            base = self.slots.find(seqno)
+            if base >= 0:
+                self.learn(base)
 
     def is_of_view_left(self, buf, number):
         progress = self.core.progress
         if progress.active or wire.view(buf) != progress.view_left:
             return False
         return progress.last_executed < number and progress.in_window(number)
+
+    def note_view(self, peer, view, is_active):
+        """What a STATUS says. Alone in a higher view, listen where f + 1 peers are active."""
+        progress = self.core.progress
+        self._views[peer] = view if is_active else -1
+        if progress.active or not is_active or not progress.view_left < view < progress.view:
+            return
+        mask = 0
+        for replica in range(len(self._views)):
+            if self._views[replica] == view:
+                mask |= 1 << replica
+        if self.core.quorum.is_weak(mask):
+            progress.view_left = view
+            for seqno in range(progress.last_executed + 1, progress.high_mark() + 1):
+                base = self.slots.find(seqno)
+                if base >= 0:
+                    self.slots.clear(base)  # votes of an earlier view; P has its batches aside
 
     def learn(self, base):
         """Between views: 2f + 1 COMMITs of the view that was left still commit their batch."""
@@ -112,7 +136,7 @@ class Handover:
         slots.set_doubts(base, 0)
         slots.set_flag(base, HAS_BATCH)
         self.core.status.on_work()
-        if self.core.progress.active:
+        if self.core.progress.active or self.core.quorum.is_quorum(slots.commits(base)):
             slots.set_flag(base, PRE_PREPARED)
             slots.adopt_votes(base)
             return self.core.agreement.advance(base)

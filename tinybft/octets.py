@@ -28,26 +28,29 @@ try:
 except ImportError:
     # MicroPython's versions check no bounds; these do, so that a wrong offset is found by any
     # test on CPython before it corrupts memory there.
+    import struct
+
+    _U16 = struct.Struct("<H")
+    _U32 = struct.Struct("<I")
 
     def _check(buf, at, length):
         assert at >= 0 and length >= 0 and at + length <= len(buf), "span outside of its buffer"
 
     def get_u16(buf, at):
-        _check(buf, at, 2)
-        return buf[at] | buf[at + 1] << 8
+        assert at >= 0, "offset before the buffer"
+        return _U16.unpack_from(buf, at)[0]
 
     def get_u32(buf, at):
-        _check(buf, at, 4)
-        return int.from_bytes(buf[at : at + 4], "little")
+        assert at >= 0, "offset before the buffer"
+        return _U32.unpack_from(buf, at)[0]
 
     def put_u16(buf, at, value):
-        _check(buf, at, 2)
-        buf[at] = value & 255
-        buf[at + 1] = value >> 8 & 255
+        assert at >= 0, "offset before the buffer"
+        _U16.pack_into(buf, at, value & 0xFFFF)
 
     def put_u32(buf, at, value):
-        _check(buf, at, 4)
-        buf[at : at + 4] = (value & 0xFFFFFFFF).to_bytes(4, "little")
+        assert at >= 0, "offset before the buffer"
+        _U32.pack_into(buf, at, value & 0xFFFFFFFF)
 
     def copy(dst, dst_at, src, src_at, length):
         _check(dst, dst_at, length)

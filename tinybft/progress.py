@@ -17,7 +17,7 @@ class Progress:
         self._window = config.WINDOW
         self.view = 0
         self.active = True
-        self.view_left = 0  # the view that was active last; `view` while it is active
+        self.view_left = 0  # between views: the one whose COMMITs are still listened to
         self.low_mark = 0
         self.last_executed = 0
         self.now = 0

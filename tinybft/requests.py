@@ -16,7 +16,7 @@ from tinybft.clock import elapsed
 from tinybft.compat import const, micropython
 from tinybft.memory import offsets, pending_fields, reply_fields
 from tinybft.octets import copy, equal, get_u16, put_u16
-from tinybft.slots import ACCEPTED
+from tinybft.slots import ACCEPTED, PRE_PREPARED, PREPARED
 
 NONE = const(0)
 WAITING = const(1)
@@ -122,8 +122,34 @@ class Requests:
         if self.phase(client) != NONE and self.request_id(client) <= number:
             self.set_phase(client, NONE)
 
+    def give_up_doubtful(self):
+        """The view is being left: forget requests whose tags may be good for one replica alone.
+
+        A backup forgets what waits of a client if a batch named a request of that client which
+        nobody vouched for; the primary what it proposed in vain. A correct client retries. A
+        faulty one could else stop every primary in turn, with one request for each, for ever.
+        """
+        slots = self.core.slots
+        progress = self.core.progress
+        for seqno in range(progress.last_executed + 1, progress.high_mark() + 1):
+            base = slots.find(seqno)
+            if base < 0 or not slots.has(base, PRE_PREPARED) or slots.has(base, PREPARED):
+                continue
+            if progress.is_primary():
+                self._forget(base, -1)
+            elif not slots.has(base, ACCEPTED):
+                self._forget(base, slots.doubts(base))
+
+    def _forget(self, base, mask):
+        """The pending requests of the clients that the batch names at `mask`, but the own one."""
+        slots = self.core.slots
+        for i in range(slots.request_count(base)):
+            client = wire.entry_client(slots.buf, slots.entry_at(base, i))
+            if mask >> i & 1 and client != self._own_id:
+                self.set_phase(client, NONE)
+
     def propose_again(self):
-        """A new view: what its batches do not name waits for a proposal."""
+        """A new view, or a state that was fetched: what no open batch names waits for one."""
         for client in range(self._client_count):
             if self.phase(client) == PROPOSED:
                 self.set_phase(client, WAITING)

@@ -304,6 +304,36 @@ class Slots:
                 put_u32(self.buf, candidate + 36, commits)
                 return
 
+    def find_certified(self, base, quorum):
+        """The candidate for which 2f + 1 COMMITs are counted, -1: none. `quorum`: a Quorum."""
+        first = base + self._candidates
+        for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
+            if quorum.is_quorum(get_u32(self.buf, candidate + 36)):
+                return candidate
+        return -1
+
+    def exchange(self, base, candidate):
+        """Digest and votes of a candidate become the slot's own, and the other way round; the
+        batch that was here goes."""
+        self.drop_batch(base)
+        self.set_flag(base, NAMED)
+        buf = self.buf
+        for own, start, length in (
+            (self._digest, 0, 32),
+            (self._prepares, 32, 4),
+            (self._commits, 36, 4),
+        ):
+            for i in range(length):
+                kept = buf[base + own + i]
+                buf[base + own + i] = buf[candidate + start + i]
+                buf[candidate + start + i] = kept
+
+    def is_for_other(self, base, replica):
+        """True if the PREPARE of `replica` that is counted is not for the slot's own digest."""
+        return self.has_voted(base, wire.PREPARE, replica) and not (
+            self.prepares(base) >> replica & 1
+        )
+
     @micropython.native
     def _is_free(self, candidate):
         return get_u32(self.buf, candidate + 32) == 0 and get_u32(self.buf, candidate + 36) == 0

@@ -135,6 +135,7 @@ class Status:
             return False
         core = self.core
         core.clock.advance(now)
+        core.agreement.reconsider()
         self._waiting = self.has_open_work()
         self.send()
         self._since = now
@@ -199,6 +200,8 @@ class Status:
             state = slots.flags(base) & _SLOT_STATE
             prepares = slots.prepares(base)
             commits = slots.commits(base)
+            if slots.has(base, HAS_BATCH) and not progress.active and slots.missing(base):
+                state |= PRE_PREPARED  # a new primary's: the batch came, its bodies did not
             if state & PRE_PREPARED:
                 missing = slots.missing(base)
             if slots.has(base, VOUCHED_ONLY) and progress.active:
@@ -235,6 +238,7 @@ class Status:
         settled = wire.get_mask(buf, tail, self._mask_length)
         core.view_change.answer(buf, settled, wire.status_round(buf))
         is_active = wire.flags(buf) & wire.FLAG_ACTIVE
+        core.handover.note_view(sender, wire.view(buf), is_active)
         if progress.active and wire.view(buf) == progress.view and is_active:
             self._answer_slots(buf, count, sender, their_low)
         elif not is_active and wire.view(buf) >= progress.view:
@@ -292,7 +296,7 @@ class Status:
 
     def _answer_batch(self, base, buf, at, sender, whole):  # noqa: PLR0913
         core = self.core
-        if base >= 0 and core.slots.has(base, HAS_BATCH) and core.slots.request_count(base):
+        if base >= 0 and core.slots.has(base, HAS_BATCH):
             if buf[at] & PRE_PREPARED:
                 core.batches.send_bodies(base, wire.get_mask(buf, at + 1, 2), sender)
             elif whole:

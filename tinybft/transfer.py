@@ -9,6 +9,10 @@ newest target, keeping the blocks that came.
     FETCH level, index          META-DATA: the entries of a node's children
     FETCH 0, index, mask        DATA: up to 16 blocks
 
+Under load a checkpoint is held for K batches, and that is all the time there is for the last
+round trip of a transfer: one per level and one for blocks. So up to three nodes of a level are
+asked for at once, and each newer target starts with another source.
+
 The tree is walked from the root down, one level at a time, into the target table (`transfer`
 field of the event region, laid out like the state's own entries); where an entry equals the
 live one, the live entries below it are taken over and nothing is fetched. While blocks are
@@ -27,6 +31,7 @@ _ENTRY_LENGTH = const(36)
 _ENTRY_DIGEST = const(4)
 _BLOCKS_PER_FETCH = const(16)
 _FETCHES_PER_INTERVAL = const(4)
+_NODES_PER_ROUND = const(3)  # fewer than that, so that a source answers all of them
 
 
 class Transfer:
@@ -44,7 +49,7 @@ class Transfer:
         # Grows while answers come whole, shrinks when they do not: the frames of many blocks in
         # a row lose more to a bad channel than those of one.
         self._blocks_per_fetch = _BLOCKS_PER_FETCH
-        self._awaited = 0  # blocks of the last FETCH that have not come
+        self._awaited = 0  # answers to what was asked last that have not come
         self._repair_ms = core.config.REPAIR_MS
         self._served_at = [0] * core.config.REPLICA_COUNT
         self._served = [0] * core.config.REPLICA_COUNT
@@ -67,13 +72,15 @@ class Transfer:
         put_u32(self._target, self._entry(tree.root), 0)
         copy(self._target, self._entry(tree.root) + _ENTRY_DIGEST, digest, digest_at, 32)
         self._level = tree.level_count - 1
+        core.status.on_progress()  # its sources have the whole time-out to answer
         self._proceed()
 
     def ask_again(self):
         """Nothing came for a while: a newer target, or the next source."""
-        self._blocks_per_fetch = max(1, self._blocks_per_fetch // 4)
-        self._next_source()
         if not self._go_on_to_newer():
+            if self._level == 0:
+                self._blocks_per_fetch = max(1, self._blocks_per_fetch // 4)
+            self._next_source()
             self._proceed()
 
     def on_gone(self, source):
@@ -81,11 +88,18 @@ class Transfer:
         if self.running and source == self._source:
             self._go_on_to_newer()
 
+    def on_checkpoint(self):
+        """A peer has a newer checkpoint. If that makes a newer target the present one is about
+        to go: with nothing but digests fetched so far, the way to the newer one is as long."""
+        if self.running and self._level > 0:
+            self._go_on_to_newer()
+
     def _go_on_to_newer(self):
         checkpoints = self.core.checkpoints
         peer = checkpoints.find_target()
         if peer < 0 or checkpoints.peer_seqno(peer) <= self._seqno:
             return False
+        self._next_source()  # this one did not bring it in time
         checkpoints.start_transfer_to(peer)
         return True
 
@@ -145,20 +159,25 @@ class Transfer:
     def _ask(self):
         if self._source == self.core.progress.replica_id:
             self._next_source()
+        self._awaited = 0
         if self._level > 0:
-            for index in range(self._tree.level_lengths[self._level]):
-                if not self._is_live(self._level, index) and not self._knows_children(index):
-                    self._send_fetch(self._level, index, 0)
-                    return
+            self._ask_for_nodes()
             return
         first = self._first_missing()
         mask = 0
-        self._awaited = 0
         for i in range(self._blocks_per_fetch):
             if first + i < self._tree.leaf_count and not self._is_live(0, first + i):
                 mask |= 1 << i
                 self._awaited += 1
         self._send_fetch(0, first, mask)
+
+    def _ask_for_nodes(self):
+        for index in range(self._tree.level_lengths[self._level]):
+            if self._awaited == _NODES_PER_ROUND:
+                return
+            if not self._is_live(self._level, index) and not self._knows_children(index):
+                self._send_fetch(self._level, index, 0)
+                self._awaited += 1
 
     def _send_fetch(self, level, index, mask):
         post = self.core.post
@@ -192,6 +211,8 @@ class Transfer:
         fault = self._misplaced(buf, wire.META_DATA)
         if fault:
             return fault
+        if self._knows_children(index):
+            return faults.NOT_NEEDED  # a source that repeats itself must not look alive
         believed = self._entry(self._node(level, index)) + _ENTRY_DIGEST
         start = wire.HEADER_LENGTH + wire.META_DATA_HEADER_LENGTH
         if not tree.children_match(level, index, buf, start, self._target, believed):
@@ -199,7 +220,9 @@ class Transfer:
         first = self._entry(self._node(level - 1, index * tree.fan_out))
         copy(self._target, first, buf, start, wire.meta_data_count(buf) * _ENTRY_LENGTH)
         self.core.status.on_progress()
-        self._proceed()
+        self._awaited -= 1
+        if self._awaited <= 0:
+            self._proceed()
         return 0
 
     def on_data(self, buf):

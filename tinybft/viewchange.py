@@ -104,6 +104,7 @@ class ViewChange:
         progress = core.progress
         if progress.active:
             core.claims.update()
+            core.requests.give_up_doubtful()
             progress.view_left = progress.view
         progress.view = view
         progress.active = False
@@ -165,11 +166,13 @@ class ViewChange:
         buf = core.post.begin(wire.VIEW_CHANGE, 0, progress.view, progress.low_mark)
         at = _ENTRIES
         count = 0
-        for seqno in range(progress.low_mark, core.checkpoints.last_taken + 1, self._interval):
+        seqno = progress.low_mark
+        while seqno <= core.checkpoints.last_taken:  # a range of a variable step allocates
             if core.state.root_into(seqno, buf, at + 4):
                 put_u32(buf, at, seqno)
                 at += _CHECKPOINT_LENGTH
                 count += 1
+            seqno += self._interval
         p_count = core.claims.put_p(buf, at)
         at += p_count * _CLAIM_LENGTH
         q_count = core.claims.put_q(buf, at)

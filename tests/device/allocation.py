@@ -1,7 +1,7 @@
 """Measures what the message path allocates: `micropython tests/device/allocation.py`.
 
 A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
-`tick`, `submit`) is measured in two runs of the same story: once
+`tick`, `submit`) is measured in two runs of the same story, view changes included: once
 counted, once with the heap locked.
 
 Hashing is the one thing that may allocate: its own share is subtracted, and it runs unlocked
@@ -18,6 +18,7 @@ from tests.device.air import Air, Hal
 from tests.device.measure import Measure
 from tests.tinybft.puppet import Puppet, batch_of
 from tests.tinybft.scenes import small_config
+from tests.tinybft.support import sha256
 from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
@@ -29,6 +30,7 @@ class Story:
 
     def __init__(self, measure, seed=3):
         config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048)
+        config.STATUS_MS, config.REQUEST_MS, config.VIEW_CHANGE_MS = 100, 300, 600
         self.measure = measure
         self.air = Air(config, seed, loss=10)
         self.nodes = self.air.nodes
@@ -83,7 +85,8 @@ class Story:
                 self.measure.calls[name + " used"] = self.measure.calls.get(name + " used", 0) + 1
 
     def tell(self):
-        """Normal case under loss; damaged frames; R3 falls behind and fetches the state."""
+        """Normal case under loss; damaged frames; R3 falls behind and fetches the state; two
+        primaries fail in turn, and each comes back to a view that it does not know."""
         self.run(150)
         self.air.damage = True
         self.run(100)
@@ -99,6 +102,26 @@ class Story:
         )
         assert caught_up, "R3 did not fetch the state"
         self.run(50)
+        self.air.loss = 10
+        for primary in (0, 1):
+            self._replace(primary)
+
+    def _replace(self, primary):
+        others = [n.replica for n in self.nodes[:4] if n.node_id != primary]
+        executed = max(r.progress.last_executed for r in others)
+        self.air.down = primary
+        replaced = self.run(
+            6000,
+            lambda: (
+                min(r.progress.last_executed for r in others) > executed + 2
+                and all(r.progress.active and r.progress.view % 4 != primary for r in others)
+            ),
+        )
+        assert replaced, "the view did not change"
+        self.air.down = -1
+        returned = self.nodes[primary].replica.progress
+        back = self.run(3000, lambda: returned.active and returned.view == others[0].progress.view)
+        assert back, "the old primary did not come to the new view"
 
 
 def _measured_puppet(measure):
@@ -142,7 +165,37 @@ def hear_bad_messages(measure):
     puppet.say(wire.PRE_PREPARE, 0, 3, batch_of(), sender=3)
     puppet.say(wire.COMMIT, 1, 3, b"\x01" * 32)
     names.update(puppet.core.faults.as_dict())
+    puppet = _measured_puppet(measure)
+    _lie_about_a_view(puppet)
+    names.update(puppet.core.faults.as_dict())
     return names
+
+
+def _lie_about_a_view(puppet):
+    """The primary of view 2 leaves out of X what f + 1 claim; then f + 1 vouch for view 3."""
+    genesis = bytearray(32)
+    puppet.core.state.root_into(0, genesis, 0)
+    claim = b"\x01" + bytes(4) + b"\x66" * 32
+    body = b"\x01\x01\x01\x00" + bytes(4) + genesis + claim * 2
+    entries = b""
+    for sender in (0, 2, 3):
+        puppet.say(wire.VIEW_CHANGE, 2, 0, body, sender=sender)
+        head = b"\x10\x07" + bytes((sender, 0, 1, 0)) + bytes((16 + len(body) + 24, 0))
+        digest = sha256(head + b"\x02" + bytes(7) + body)
+        entries += bytes((sender,)) + digest
+        if sender == 3:
+            puppet.say(wire.VIEW_CHANGE_ACK, 2, 0, b"\x03" + digest, sender=0)
+            puppet.say(wire.VIEW_CHANGE_ACK, 2, 0, b"\x03" + digest, sender=3)
+    puppet.say(wire.VIEW_CHANGE, 2, 0, b"\x00\x00\x00\x01", sender=0)
+    puppet.say(wire.NEW_VIEW, 2, 0, b"\x03\x00" + genesis + entries, sender=2)
+    assert puppet.core.progress.view == 3, "the lie was not noticed"
+    new_view = b"\x03\x01" + genesis + entries + b"\x66" * 32
+    head = b"\x10\x09\x03\x00\x01\x00" + bytes((16 + len(new_view) + 24, 0))
+    digest = sha256(head + b"\x03" + bytes(7) + new_view)
+    for sender in (0, 3):
+        puppet.say(wire.VIEW_CHANGE_ACK, 3, 0, b"\x03" + digest, sender=sender)
+    puppet.say(wire.NEW_VIEW, 3, 0, new_view, sender=3)
+    assert puppet.core.progress.active, "what f + 1 installed was not"
 
 
 def _answer_fetch_badly(puppet):

@@ -98,6 +98,14 @@ def processes():
             yield int(pid), command
 
 
+def state_of(pid):
+    """One letter, as ps has it: T is stopped; "" when it has ended."""
+    listing = subprocess.run(
+        ["ps", "-o", "state=", "-p", str(pid)], capture_output=True, text=True, check=False
+    )
+    return listing.stdout.strip()[:1]
+
+
 def wait_until(condition, seconds=20):
     deadline = time.monotonic() + seconds
     while not condition():

@@ -16,7 +16,8 @@ def group(tmp_path):
 
 
 def test_run_with_loss_and_a_killed_backup(group):
-    run = group.cluster("--operations", 600, "--loss", 5, "--duplicate", 2, "--json")
+    options = ("--kill", "backup", "--no-restart", "--json")
+    run = group.cluster("--operations", 600, "--loss", 5, "--duplicate", 2, *options)
     assert run.returncode == 0, run.stdout + run.stderr
     result = json.loads(run.stdout)
     assert result["ok"] and all(check["ok"] for check in result["checks"])
@@ -84,8 +85,10 @@ def test_invalid_configuration_starts_and_writes_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--kill", "0"), ("primary", "choose one of 1..3")),
-        (("--kill", "9"), ("--kill 9", "backup, none, 1..3")),
+        (("--kill", "9"), ("--kill 9", "primary, backup, none, 0..3")),
+        (("--freeze", "first"), ("--freeze first", "primary, backup, none, 0..3")),
+        (("--kill", "0", "--freeze", "1"), ("--kill 0 --freeze 1", "choose one")),
+        (("--clients", "2"), ("--clients", "single client", "--kill none")),
         (("--clients", "0,5"), ("--clients 5", "unknown client", "0..4")),
         (("--value-sizes", "16,2000"), ("--value-sizes 2000", "request_length_max = 1024")),
         (("--value-sizes", "a,b"), ("whole numbers",)),

@@ -6,12 +6,14 @@ import pytest
 
 from tests.e2e.group import Group, tinybft
 
+KEPT = ("--keep", "--kill", "backup", "--no-restart")
+
 
 @pytest.fixture(scope="module")
 def kept(tmp_path_factory):
     """Three live replicas and a killed one, with the records of a short run."""
     group = Group(tmp_path_factory.mktemp("kept"))
-    run = group.cluster("--operations", 200, "--loss", 1, "--keep")
+    run = group.cluster("--operations", 200, "--loss", 1, *KEPT)
     assert run.returncode == 0, run.stdout + run.stderr
     yield group
     group.cluster("--stop")

@@ -11,7 +11,7 @@ from tools.simulate import operations
 from tools.simulate.oracles import canonical_digest
 from tools.simulate.sim import EVERYBODY
 
-SEEDS = range(1, 1 + int(os.environ.get("TINYBFT_SEEDS", "3")))
+SEEDS = range(1, 1 + int(os.environ.get("TINYBFT_SEEDS", "2")))
 CLIENT = 4  # the external client of a group of four
 OTHERS = (0, 1, 2, 3)
 NULL = bytes(32)
@@ -112,7 +112,7 @@ class Entry(bytes):
 def entry(sim, message, length=None, number=None, digest=None):
     """The entry of a whole REQUEST, or what a liar writes in its place."""
     client = wire.sender(message)
-    end = sim._wire.body_end(message)
+    end = sim.wire_of_group.body_end(message)
     buf = bytearray(wire.ENTRY_LENGTH)
     number = wire.seqno(message) if number is None else number
     wire.put_entry(buf, 0, client, len(message) if length is None else length, number)
@@ -146,7 +146,7 @@ def propose(sim, i, seqno, requests, target=EVERYBODY, view=0, **time):
     """PRE-PREPARE in the name of `i`; the digest of the batch."""
     message = sim.seal(i, sim.message("PRE-PREPARE", i, view, seqno, batch(requests, **time)))
     sim.send_as(i, target, message)
-    return canonical_digest(message, sim._wire)
+    return canonical_digest(message, sim.wire_of_group)
 
 
 def vote(sim, name, i, seqno, digest, view=0):
@@ -156,7 +156,7 @@ def vote(sim, name, i, seqno, digest, view=0):
 
 def resealed(sim, i, frame, edit, bad_for=()):
     """The frame after `edit(body)` on its header and body, with new tags by `i`."""
-    tags = sim._wire.tag_count(frame.bytes[1], i) * sim.config.TAG_LENGTH
+    tags = sim.wire_of_group.tag_count(frame.bytes[1], i) * sim.config.TAG_LENGTH
     body = bytearray(frame.bytes[: len(frame.bytes) - tags])
     body = edit(body) or body
     wire.put_length(body, 0)

@@ -58,6 +58,27 @@ def test_f14_big_mac(seed, long):
     recover(sim)
 
 
+@pytest.mark.parametrize("same_id", [True, False])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_f14_one_for_each_replica(seed, same_id):
+    """Each replica gets one that is good for it alone, and no word more: that must not stop one
+    primary after the other."""
+    sim = Sim(seed)
+    bad_client(sim)
+    for i in OTHERS:
+        rest = [other for other in OTHERS if other != i]
+        number = FAR if same_id else FAR + i
+        bad = request(sim, CLIENT, number, operations.put("bad", str(i)), bad_for=rest)
+        sim.send_as(CLIENT, i, bad)
+    sim.run(5)
+    handles = submit_some(sim, OTHERS)
+    assert sim.run_until(all_done(handles), sim.config.REQUEST_MS + 500)
+    assert views(sim) == [1] * 4
+    assert all(ran.client != CLIENT for _, done in sim.oracles.chain.values() for ran in done)
+    assert_counted_once(handles)
+    recover(sim)
+
+
 @pytest.mark.parametrize("seed", SEEDS)
 def test_f14_each_primary_in_turn(seed):
     """Every attack costs at most one view change, however often it comes."""

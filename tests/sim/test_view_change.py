@@ -139,6 +139,21 @@ def test_f33_wrong_for_some_only(seed, edit, victims):
     recover(sim, (1,))
 
 
+@pytest.mark.parametrize("alone", [0, 2, 3])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_f33_alone_in_view_2_keeps_up_with_view_1(seed, alone):
+    """One was told a wrong NEW-VIEW, the others are content in view 1, and then idle between two
+    checkpoints: it executes what they commit in a view of which it was never a part."""
+    sim, handle = with_a_committed_batch(seed)
+    lie_in_new_view(sim, _puts_null, (alone,))
+    assert sim.run_until(lambda: handle.done, BOUND_MS)
+    execute(sim)
+    assert sim.run_until(lambda: sim.executed(alone) == 3, 2000)
+    assert [sim.view(i) for i in OTHERS] == [2 if i == alone else 1 for i in OTHERS]
+    assert not is_active(sim, alone)
+    recover(sim, (1,))
+
+
 def _two_members(choice):
     del choice.members[2:]
 
@@ -353,7 +368,7 @@ def storm(sim, i, step=1):
 
 @pytest.mark.parametrize("step", [1, 1000003, 2**31])
 @pytest.mark.parametrize("who", [0, 1, 3])
-@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("seed", SEEDS[:1])
 def test_f37_storm_of_view_changes(seed, who, step):
     """One replica alone moves nobody. When a view change is due, the storm (still on) does not
     take the others further than one view."""
@@ -365,7 +380,7 @@ def test_f37_storm_of_view_changes(seed, who, step):
     assert sim.run_until(all_done(handles), 500)
     sim.run(100)
     assert views(sim) == [0, 0, 0]
-    assert len(heard.of("VIEW-CHANGE", 2, who)) > 100
+    assert len(heard.of("VIEW-CHANGE", 2, who)) > 100  # far more than the f + 1 that count
     sim.on_frame(without_proposals)
     more = submit_some(sim, clients, 2)
     limit = sim.config.REQUEST_MS + 500 + (sim.config.VIEW_CHANGE_MS if who == 1 else 0)
@@ -475,18 +490,24 @@ def test_f70_a_link_fails_during_the_first_view_change(seed, link, ms):
     """R0 is off and one link of the three left is down one way from before the time-out: all is
     well within the bound after it comes back, if not before."""
     sim = Sim(seed)
-    heard = Heard(sim)
     execute(sim)
     sim.crash(0)
     handles = submit_some(sim, (2, CLIENT), 2)
     sim.run(900)
-    sim.one_way(*link)
-    del heard[:]
+    lost = []
+
+    def fail(frame):
+        if (frame.src, frame.dst) == link:
+            lost.append(frame.name)
+            return None
+        return frame
+
+    sim.on_frame(fail)
     sim.run(ms)
-    assert not [m for m in heard.of("VIEW-CHANGE", link[1], link[0])] or ms > 300
-    sim.heal()
+    assert "VIEW-CHANGE" in lost and max(views(sim)) >= 1
+    sim.on_frame(None)
     assert sim.run_until(all_done(handles), 2 * BOUND_MS)
-    assert max(views(sim)) <= 4
+    assert max(views(sim)) <= 2 + ms // 1000
     sim.restart(0)
     recover(sim)
 

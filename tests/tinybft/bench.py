@@ -118,6 +118,8 @@ class Bench:
         self.replica.start(self.now)
         self.core = self.replica.core
         self.progress = self.core.progress
+        self.genesis = bytearray(32)
+        self.core.state.root_into(0, self.genesis, 0)
 
     def _auth(self, node):
         return Authenticator(self.config, node, make_crypto(self.config, node), self.wire)
@@ -166,13 +168,14 @@ class Bench:
     def request(self, client, number, operation, flags=0, bad_for=()):
         return self.message(wire.REQUEST, client, 0, number, operation, flags, bad_for)
 
-    def request_digest(self, request):
-        tags = self.wire.tag_count(wire.REQUEST, request[2]) * self.config.TAG_LENGTH
-        return sha256(request[: len(request) - tags])
+    def digest_of(self, message):
+        """SHA-256 of header and body, tags left out."""
+        tags = self.wire.tag_count(message[1], message[2]) * self.config.TAG_LENGTH
+        return sha256(message[: len(message) - tags])
 
     def entry(self, request):
         head = request[2:4] + u16(len(request)) + request[12:16]
-        return head + self.request_digest(request)
+        return head + self.digest_of(request)
 
     def batch(self, requests, inline=True, time=(0, 0)):
         """What the primary would send for these requests."""
@@ -195,6 +198,45 @@ class Bench:
 
     def checkpoint(self, sender, seqno, digest, flags=0, bad_for=()):
         return self.feed(self.message(wire.CHECKPOINT, sender, 0, seqno, digest, flags, bad_for))
+
+    # --- the view change ---
+
+    def view_change(  # noqa: PLR0913
+        self, sender, view, low_mark=0, c=None, p=(), q=(), flags=0, bad_for=()
+    ):
+        """A VIEW-CHANGE, not fed. `c`: (seqno, digest), ...; None: the state all begin with.
+        `p`, `q`: (seqno, view, digest), ..."""
+        c = ((0, self.genesis),) if c is None else c
+        body = bytes((len(c), len(p), len(q), 0))
+        body += b"".join([u32(seqno) + digest for seqno, digest in c])
+        for claims in (p, q):
+            for seqno, claimed_view, digest in claims:
+                body += bytes((seqno - low_mark & 255,)) + u32(claimed_view) + digest
+        return self.message(wire.VIEW_CHANGE, sender, view, low_mark, body, flags, bad_for)
+
+    def ack(self, sender, view, replica, digest, bad_for=()):
+        """Fed: `sender` has the VIEW-CHANGE of `replica` with this digest; or, if `replica` is
+        the primary of the view, has installed its NEW-VIEW."""
+        body = bytes((replica,)) + digest
+        return self.feed(self.message(wire.VIEW_CHANGE_ACK, sender, view, 0, body, 0, bad_for))
+
+    def new_view(self, view, members, x=(), checkpoint=None, sender=None, flags=0, bad_for=()):
+        """A NEW-VIEW of the primary, not fed. `members`: VIEW-CHANGEs as they were sent;
+        `x`: batch digests; `checkpoint`: (seqno, digest)."""
+        seqno, digest = (0, self.genesis) if checkpoint is None else checkpoint
+        body = bytes((len(members), len(x))) + digest
+        body += b"".join([m[2:3] + self.digest_of(m) for m in members]) + b"".join(x)
+        sender = view % self.config.REPLICA_COUNT if sender is None else sender
+        return self.message(wire.NEW_VIEW, sender, view, seqno, body, flags, bad_for)
+
+    def begin_view(self, view, x=(), p=(), q=(), low_mark=0, c=None, checkpoint=None):
+        """All the others want the view with these claims, and its primary begins it."""
+        members = [self.view_change(i, view, low_mark, c, p, q) for i in self.others()]
+        for message in members:
+            assert self.feed(message) == 0
+        assert self.progress.view == view
+        fault = self.feed(self.new_view(view, members, x, checkpoint))
+        assert self.progress.active and self.progress.view == view, fault
 
     # --- whole stretches ---
 

@@ -7,8 +7,9 @@ were computed. What is left out of the comparison is scratch: the two message sl
 of the MAC, the time of the call.
 
 A frame is authentic if header, body and this node's tag are those of a frame that the victim was
-really sent. The one thing that goes without a tag is the body of a request that a slot names by
-its digest: header and body must then be those of a real request.
+really sent. What goes without a tag is what a digest proves: the body of a request that a slot
+names, a VIEW-CHANGE that the NEW-VIEW names, a NEW-VIEW that f + 1 have installed. Header and body
+must then be those of a real one.
 
     python -m tests.tinybft.fuzzing --frames 1000000 --seed 1
 """
@@ -24,7 +25,9 @@ from tinybft.jitter import Jitter
 # Of each object of the core: its name in Core, and what is scratch in it.
 _PARTS = ("progress", "clock", "slots", "state", "requests", "replies", "batches", "agreement") + (
     ("checkpoints", "transfer", "execution", "status", "random", "client")
+    + ("timers", "claims", "view_change", "new_view")
 )
+_PROVEN_BY_DIGEST = (wire.REQUEST, wire.VIEW_CHANGE, wire.NEW_VIEW)
 _SCRATCH = ("now", "_digest", "_authentic")
 _REGIONS = ("slots", "certificates", "peers", "pending", "replies", "event", "client")
 _DIGESTS_MAX = 3
@@ -90,11 +93,11 @@ class Victim:
         config = self.node.config
         self._layout = (self.node.node_id, config.REPLICA_COUNT, config.TAG_LENGTH)
         self.authentic = set()
-        self.request_bodies = set()
+        self.proven = set()
         for frame in self.scene.authentic:
             self.authentic.add(self._essence(frame))
-            if frame[1] == wire.REQUEST:
-                self.request_bodies.add(bytes(frame[: tag_bounds(frame, *self._layout)[0]]))
+            if frame[1] in _PROVEN_BY_DIGEST:
+                self.proven.add(bytes(frame[: tag_bounds(frame, *self._layout)[0]]))
 
     def _essence(self, frame):
         """Header, body and own tag: what must be untouched for the frame to be authentic."""
@@ -152,20 +155,20 @@ class Victim:
         if self.digests > _DIGESTS_MAX or self.tags > _TAGS_MAX:
             self._complain(frame, "%d digests, %d tags" % (self.digests, self.tags))
         silent_drop = not node.replica and frame[1:2] != bytes((wire.REPLY,))
-        if sum(counts) == before and not (silent_drop or self._is_request_body(frame)):
+        if sum(counts) == before and not (silent_drop or self._proves_itself(frame)):
             self._complain(frame, "accepted")
 
-    def _is_request_body(self, frame):
-        if len(frame) < wire.HEADER_LENGTH or frame[1] != wire.REQUEST:
+    def _proves_itself(self, frame):
+        if len(frame) < wire.HEADER_LENGTH or frame[1] not in _PROVEN_BY_DIGEST:
             return False
-        return bytes(frame[: tag_bounds(frame, *self._layout)[0]]) in self.request_bodies
+        return bytes(frame[: tag_bounds(frame, *self._layout)[0]]) in self.proven
 
     def check_unchanged(self, frame):
-        """True if nothing changed; False if a slot took a body by its digest. Else Violation."""
+        """True if nothing changed; False if it was taken by its digest. Else Violation."""
         same = self.regions == self.before and not self.sent
         if same and self._fields_now() == self.fields_before:
             return True
-        if self._is_request_body(frame):
+        if self._proves_itself(frame):
             return False
         what = ["region %d" % i for i, r in enumerate(self.regions) if r != self.before[i]]
         what += ["sent %d" % self.sent] if self.sent else []

@@ -166,7 +166,39 @@ def _serving(seed):
     return Scene("serving", group, 1, _run_recorded(group, 1, reached))
 
 
-SCENE_COUNT = 6
+def _between_views(name, victim, awaited, seed, primary=0):
+    """The primary is gone; `victim` has left its view and the next message helps it on."""
+    config = small_config()
+    config.STATUS_MS, config.REQUEST_MS, config.VIEW_CHANGE_MS = 50, 60, 120
+    group = Group(config, Recorder, seed, loss=10, delay_ms=(1, 3))
+    node = group.nodes[victim]
+    recorded = _run_recorded(group, victim, lambda: node.client.acknowledged >= 4)
+    group.crash(primary)
+
+    def reached():
+        return not node.replica.progress.active and _in_flight(group, victim, awaited)
+
+    return Scene(name, group, victim, recorded + _run_recorded(group, victim, reached))
+
+
+def _returning(seed):
+    """R0 was away while the view changed and is told about it: acks, NEW-VIEW, VIEW-CHANGEs."""
+    config = small_config()
+    config.STATUS_MS, config.REQUEST_MS, config.VIEW_CHANGE_MS = 50, 60, 120
+    group = Group(config, Recorder, seed, loss=10, delay_ms=(1, 3))
+    node = group.nodes[0]
+    recorded = _run_recorded(group, 0, lambda: node.client.acknowledged >= 4)
+    group.crash(0)
+    _run_recorded(group, 0, lambda: group.nodes[3].replica.progress.view > 0)
+    group.nodes[0].hal.up = True
+
+    def reached():
+        return not node.replica.progress.active and _in_flight(group, 0, wire.VIEW_CHANGE_ACK)
+
+    return Scene("returning", group, 0, recorded + _run_recorded(group, 0, reached))
+
+
+SCENE_COUNT = 10
 
 
 def all_scenes(seed):
@@ -177,3 +209,7 @@ def all_scenes(seed):
     yield _behind("behind, META-DATA to come", wire.META_DATA, seed)
     yield _behind("behind, DATA to come", wire.DATA, seed)
     yield _serving(seed)
+    yield _between_views("VIEW-CHANGE to come", 2, wire.VIEW_CHANGE, seed)
+    yield _between_views("new primary, acks to come", 1, wire.VIEW_CHANGE_ACK, seed)
+    yield _between_views("NEW-VIEW to come", 2, wire.NEW_VIEW, seed)
+    yield _returning(seed)

@@ -1,17 +1,22 @@
 """The workload against the real key-value store, without a network; and its books."""
 
+from tempfile import TemporaryDirectory
+
 from tests.portable import property_test
 from tinybft.apps.kv_format import FULL, OK
 from tools.cluster.latency import BUCKET_COUNT, VALUE_MAX, Histogram, bounds_of, bucket_of
 from tools.cluster.ledger import (
     ACKNOWLEDGED,
+    INCREMENTED,
     MISMATCHED,
     OUTSTANDING,
     OUTSTANDING_GENERATION,
+    UNSURE,
     Ledger,
     load_ledger,
 )
-from tools.cluster.workload import DELETE, PUT, Workload, exists, following, layout_of
+from tools.cluster.times import Acknowledgements, TimesFile
+from tools.cluster.workload import DELETE, PUT, SHARED_KEY, Workload, exists, following, layout_of
 
 SIZES = (16, 900)
 
@@ -121,6 +126,49 @@ def test_the_ledger_survives_its_writer(tmp_path):
     assert read.get(OUTSTANDING) == PUT
     assert read.get(OUTSTANDING_GENERATION) == 1
     assert load_ledger(tmp_path / "none", ledger.key_count).get(OUTSTANDING) == 0
+
+
+@property_test(count=20)
+def test_a_client_goes_on_after_it_was_killed(draw):
+    with TemporaryDirectory() as folder:
+        store = Dictionary()
+        buf = bytearray(1024)
+        for life in range(6):
+            workload, ledger = new_workload(seed=draw.integer(0, 2**20), path=f"{folder}/ledger")
+            workload.resume()
+            for _ in range(draw.integer(0, 20)):
+                length = workload.next_into(buf)
+                ledger.write()
+                reply = store.execute(buf[:length])
+                workload.accept(reply, len(reply))
+            length = workload.next_into(buf)
+            ledger.write()
+            if life % 2:  # executed, but the reply came too late
+                store.execute(buf[:length])
+            assert (ledger.get(MISMATCHED), workload.mismatch) == (0, "")
+        workload, ledger = new_workload(path=f"{folder}/ledger")
+        workload.resume()
+        known = ledger.get(INCREMENTED)
+        total = int(store.values.get(SHARED_KEY, b"0"))
+        assert known <= total <= known + ledger.get(UNSURE)
+
+
+def test_acknowledgements_count_from_their_submission_on(tmp_path):
+    paths = {client: tmp_path / f"node-{client}.times" for client in (0, 1, 2)}
+    found = Acknowledgements(paths)
+    files = [TimesFile(paths[client]) for client in (0, 1)]
+    files[0].add(90, 110)
+    found.begin(100)
+    files[0].add(95, 130)
+    files[1].add(105, 120)
+    files[0].add(101, 115)
+    assert found.look() == [115, 120]
+    assert found.look(without=0) == [120]
+    with paths[2].open("wb") as file:
+        file.write(bytes(20))  # half a record is on its way
+    assert found.look() == [115, 120]
+    found.begin(200)
+    assert found.look() == []
 
 
 @property_test(count=200)

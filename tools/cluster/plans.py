@@ -30,7 +30,12 @@ class Options:
     mix: str = "all"
     pause_ms: int = 0  # least time between two requests of a client
     clients: tuple | None = None  # ids; None: all replicas and the first external client
-    kill: str = "backup"  # "backup", "none" or a replica id
+    kill: str = "none"  # "primary", "backup", "none" or a replica id
+    freeze: str | None = None  # the same, stopped for freeze_ms instead of killed
+    freeze_ms: int = 3000
+    down_ms: int = 1000  # from the next acknowledged operation to the restart
+    restart: bool = True
+    rounds: int = 1  # so often one is killed, one after another
     seed: int = 1
     heap: str = "512K"
     report_ms: int = REPORT_MS
@@ -58,23 +63,40 @@ def client_ids(config, options):
     return tuple(sorted(set(options.clients)))
 
 
-def victim(config, options):
-    """The replica that is killed half-way, or None; raises Refusal."""
-    if options.kill == "none":
-        return None
-    if options.kill == "backup":
-        return config.REPLICA_COUNT - 1
-    if not options.kill.isdigit() or int(options.kill) >= config.REPLICA_COUNT:
+def check_victim(config, options):
+    """Whether there is a replica to kill or freeze, and a client left; raises Refusal."""
+    for option, wanted in (("--kill", options.kill), ("--freeze", options.freeze)):
+        known = wanted in (None, "primary", "backup", "none")
+        if not known and not (wanted.isdigit() and int(wanted) < config.REPLICA_COUNT):
+            raise Refusal(
+                f"{option} {wanted}: is none of primary, backup, none,"
+                f" 0..{config.REPLICA_COUNT - 1}; choose one of them"
+            )
+    if "none" not in (options.kill, options.freeze or "none"):
         raise Refusal(
-            f"--kill {options.kill}: is none of backup, none, 1..{config.REPLICA_COUNT - 1};"
-            " choose one of them"
+            f"--kill {options.kill} --freeze {options.freeze}: one replica is all that may fail"
+            " of four; choose one of the two options"
         )
-    if int(options.kill) == 0:
+    if has_victim(options) and len(client_ids(config, options)) < 2:
         raise Refusal(
-            "--kill 0: replica 0 is the primary of view 0, and view changes are not available"
-            f" yet in this version; choose one of 1..{config.REPLICA_COUNT - 1}"
+            "--clients: a single client may fall silent with the replica that is killed; name"
+            " another one as well, or --kill none"
         )
-    return int(options.kill)
+
+
+def has_victim(options):
+    return options.kill != "none" or options.freeze not in (None, "none")
+
+
+def victim(config, options, primary):
+    """The replica to kill or freeze while `primary` is the primary."""
+    wanted = options.kill if options.kill != "none" else options.freeze
+    if wanted == "primary":
+        return primary
+    if wanted == "backup":
+        last = config.REPLICA_COUNT - 1
+        return last if last != primary else last - 1
+    return int(wanted)
 
 
 def fitting_sizes(config, sizes):
@@ -140,15 +162,17 @@ def network(options, node_id):
     }
 
 
-def plan(folder, options, node_id, operations):
+def plan(folder, options, node_id, operations, boot=0):
     """The document for one node; operations is None for a node without a workload."""
     return {
         "node_id": node_id,
+        "boot": boot,
         "key_path": str(folder.key_file(node_id)),
         "store_path": str(folder.node_file(node_id, "store")),
         "report_path": str(folder.node_file(node_id, "json")),
         "ledger_path": str(folder.node_file(node_id, "ledger")),
         "latency_path": str(folder.node_file(node_id, "latency")),
+        "times_path": has_victim(options) and str(folder.node_file(node_id, "times")),
         "report_ms": options.report_ms,
         "network": network(options, node_id),
         "workload": operations
@@ -158,6 +182,6 @@ def plan(folder, options, node_id, operations):
             "sizes": options.sizes,
             "mix": options.mix,
             "pause_ms": options.pause_ms,
-            "seed": options.seed * 1000 + 500 + node_id,
+            "seed": options.seed * 1000 + 500 + node_id + 10000 * boot,
         },
     }

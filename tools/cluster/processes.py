@@ -2,8 +2,9 @@
 
 Each node is a process group of its own, so that Ctrl-C reaches only the supervisor, which
 then ends them in order, and so that nothing survives under a wrapper (valgrind). A node
-reads words from its standard input (`go`, `more N`, `keep`, `stop`) and stops at its end:
-when the supervisor is killed, its nodes end by themselves.
+reads words from its standard input (`go`, `more N`, `enough`, `keep`, `stop`) and stops at its
+end: when the supervisor is killed, its nodes end by themselves (frozen ones, too: the kernel
+wakes a stopped process group that has lost its parent, with SIGHUP).
 """
 
 import atexit
@@ -22,10 +23,15 @@ ERROR_MARK = "error: "  # replica.py puts it before the words for a person
 
 
 class NodeProcess:
-    """One running node: its id, its process, and whether it was ended on purpose."""
+    """One running node: its id, its process, and whether it was ended or frozen on purpose.
 
-    def __init__(self, node_id, process, log_path):
+    `boot` counts how often the node was started before.
+    """
+
+    def __init__(self, node_id, process, log_path, boot):
         self.node_id = node_id
+        self.boot = boot
+        self.frozen = False
         self.process = process
         self.log_path = log_path
         self.killed = False
@@ -44,6 +50,16 @@ class NodeProcess:
         self.killed = True
         signal_group(self.process.pid, signal.SIGKILL)
         self.process.wait()
+
+    def freeze(self):
+        """SIGSTOP, effective on return: the node is silent and deaf until `thaw`."""
+        signal_group(self.process.pid, signal.SIGSTOP)
+        self.frozen = True
+        os.waitpid(self.process.pid, os.WUNTRACED)
+
+    def thaw(self):
+        self.frozen = False
+        signal_group(self.process.pid, signal.SIGCONT)
 
     def finish(self):
         """Let the node end in order: its work is done."""
@@ -82,7 +98,10 @@ class Processes:
         folder.write_json(plan_path, plan)
         command, cwd = self._command(replica)
         log_path = folder.node_file(node_id, "log")
-        with log_path.open("wb") as log:
+        boot = plan["boot"]
+        if boot:
+            self._close_input(self.nodes[node_id])
+        with log_path.open("ab") as log:
             process = subprocess.Popen(
                 [*wrapper, *command, str(plan_path)],
                 cwd=cwd,
@@ -93,7 +112,7 @@ class Processes:
                 text=True,
                 process_group=0,
             )
-        self.nodes[node_id] = NodeProcess(node_id, process, log_path)
+        self.nodes[node_id] = NodeProcess(node_id, process, log_path, boot)
 
     def _command(self, replica):
         if not replica:
@@ -124,6 +143,8 @@ class Processes:
         live = self.live()
         for node in live:
             node.tell("stop")
+            if node.frozen:
+                node.thaw()
         signals = iter((signal.SIGTERM, signal.SIGKILL))
         while live:
             deadline = time.monotonic() + STOP_SECONDS
@@ -133,17 +154,17 @@ class Processes:
             number = next(signals, signal.SIGKILL)
             for node in live:
                 signal_group(node.process.pid, number)
-        self._close()
+        for node in self.nodes.values():
+            self._close_input(node)
 
     def keep(self):
         """Let the replicas outlive this process."""
         self.tell("keep")
         self.kept = True
 
-    def _close(self):
-        for node in self.nodes.values():
-            with contextlib.suppress(OSError):
-                node.process.stdin.close()
+    def _close_input(self, node):
+        with contextlib.suppress(OSError):
+            node.process.stdin.close()
 
     @contextlib.contextmanager
     def guarded(self):

@@ -9,10 +9,12 @@ supervisor in two ways. It reads words, one a line, from its standard input:
 
     go        the workload may start          more N   N further operations to do
     keep      do not end with the input       stop     end
+    enough    no further operations
 
-and it replaces its report file every `report_ms`. Bad input ends it with exit code 2 and one
-line `error: ...` in its log. The garbage collector runs before each report, so that the heap
-figures show what is in use.
+and it replaces its report file every `report_ms`, and when its view or a state transfer begins
+or ends; a restarted one more often at first, so that its return can be timed. Bad input ends
+it with exit code 2 and one line `error: ...` in its log. The garbage collector runs before each
+report, so that the heap figures show what is in use.
 """
 
 import gc
@@ -35,10 +37,12 @@ from tools.cluster.workload import Workload, layout_of
 WARM_UP_OPERATIONS = 100  # after these, memory must not grow any more
 # How often words are looked for, and how long the loop sleeps at most; all clients are to
 # start together, within a few milliseconds.
-LOOK_US = 50000
+LOOK_US = 10000
 WAIT_MS_MAX = 250
 START_US = 0
 START_MS_MAX = 5
+RETURN_US = 3000000  # so long a restarted node reports every RETURN_REPORT_US
+RETURN_REPORT_US = 50000
 
 
 class Reporter:
@@ -48,19 +52,33 @@ class Reporter:
         self._node = node
         self._driver = driver
         self._path = plan["report_path"]
+        self._boot = plan["boot"]
         self._period_us = plan["report_ms"] * 1000
-        self._last = now_us()
-        self._said_done = False
+        self._first = self._last = now_us()
+        self._said = 0
         self._number = 0
         self._heap_first = 0
         self._heap_most = 0
 
     def due(self, now):
-        """Every period, and at once when the workload is done."""
-        done = self._driver is not None and self._driver.done()
-        early = done and not self._said_done
-        self._said_done = done
-        return early or elapsed_us(now, self._last) >= self._period_us
+        """Every period, and at once when something that is waited for begins or ends."""
+        news = self._news()
+        if news != self._said:
+            self._said = news
+            return True
+        period_us = self._period_us
+        if self._boot and elapsed_us(now, self._first) < RETURN_US:
+            period_us = RETURN_REPORT_US
+        return elapsed_us(now, self._last) >= period_us
+
+    def _news(self):
+        news = int(self._driver is not None and self._driver.done())
+        replica = self._node.replica
+        if replica:
+            core = replica.core
+            flags = 4 * core.progress.active + 2 * core.transfer.running
+            news += 8 * core.progress.view + flags
+        return news
 
     def write(self):
         gc.collect()
@@ -72,6 +90,8 @@ class Reporter:
         self._heap_most = max(self._heap_most, used)
         report = {
             "report": self._number,
+            "boot": self._boot,
+            "clock_us": now_us(),
             "heap": {"first": self._heap_first, "now": used, "most": self._heap_most},
             "status": status,
             "air": self._air(),
@@ -125,6 +145,8 @@ class Inbox:
                 self._driver.go()
         elif words[0] == "more" and self._driver:
             self._driver.left += int(words[1])
+        elif words[0] == "enough" and self._driver:
+            self._driver.left = 0
 
 
 def serve(node, hal, driver, reporter, inbox):
@@ -177,7 +199,8 @@ def driver_of(node, plan):
     ledger = Ledger(len(layout_of(sizes)), plan["ledger_path"])
     length_max = config.REQUEST_LENGTH_MAX
     workload = Workload(node.node_id, sizes, work["mix"], work["seed"], ledger, length_max)
-    return Driver(node, workload, ledger, work, plan["latency_path"])
+    workload.resume()
+    return Driver(node, workload, ledger, plan)
 
 
 def main(plan_path):

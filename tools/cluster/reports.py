@@ -14,8 +14,8 @@ class View:
 
     node_id: int
     replica: bool
-    condition: str  # starting, running, killed, finished, ended
-    report: dict | None
+    condition: str  # starting, running, frozen, killed, finished, ended
+    report: dict | None  # of its last life while it is starting again
     rate: float  # acknowledged operations per second, of late
     folder: object = field(repr=False)
 
@@ -26,7 +26,7 @@ class View:
 
     @property
     def status(self):
-        return self.report["status"] if self.report else None
+        return self.report["status"] if self.report and self.condition != "starting" else None
 
     @property
     def workload(self):
@@ -78,7 +78,7 @@ class Reports:
         now = time.monotonic()
         then, before, rate = self._marks.setdefault(node_id, (now, acknowledged, 0.0))
         if now - then >= self.RATE_SECONDS:
-            rate = (acknowledged - before) / (now - then)
+            rate = max(0, acknowledged - before) / (now - then)
             self._marks[node_id] = (now, acknowledged, rate)
         return rate
 
@@ -88,7 +88,9 @@ def _condition(node, report):
         return "killed" if node.killed else "finished"
     if not node.alive():
         return "ended"
-    return "running" if report else "starting"
+    if node.frozen:
+        return "frozen"
+    return "running" if report and report["boot"] == node.boot else "starting"
 
 
 def load_latencies(folder, node_id):

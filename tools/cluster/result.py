@@ -1,7 +1,7 @@
 """What a run has shown: the checks that decide its exit code, and the document of --json."""
 
 from tools.cluster.ledger import ACKNOWLEDGED, MISMATCHED, load_ledger
-from tools.cluster.plans import client_ids
+from tools.cluster.plans import client_ids, has_victim
 from tools.cluster.reports import Reports, load_latencies, merged
 from tools.cluster.workload import GROUP_NAMES, layout_of
 
@@ -53,6 +53,7 @@ def result_of(course, checks):
     checks = [
         *(check("running", False, failure) for failure in course.failures),
         _answers(books, operations, options),
+        *_outages(course),
         *checks,
         _memory([view for view in views if view.replica and view.condition == "running"]),
     ]
@@ -65,6 +66,7 @@ def result_of(course, checks):
         "duplicate_percent": options.duplicate,
         "latency_ms": latency_rows(folder, config, options),
         "clients": {str(k): book.get(ACKNOWLEDGED) for k, book in books.items()},
+        "outages": course.outages.as_rows(),
         "replicas": [_replica(view) for view in views if view.replica],
         "checks": checks,
     }
@@ -79,6 +81,39 @@ def _answers(books, operations, options):
     if wrong:
         detail = f"{wrong} replies were not what the client had written; see node-*.json"
     return check("operations", operations >= wanted and not wrong, detail)
+
+
+def _outages(course):
+    """What the faults of the run were to show."""
+    options = course.options
+    if not has_victim(options):
+        return
+    done = course.outages.rounds
+    yield _shown(
+        "recovered",
+        options.rounds,
+        [outage.gap_ms for outage in done],
+        "acknowledged the next operation after {} ms",
+    )
+    if options.restart or options.kill == "none":
+        yield _shown(
+            "returned",
+            options.rounds,
+            [outage.return_ms for outage in done],
+            "caught up and in step after {} ms",
+        )
+        yield _shown(
+            "deciding vote",
+            options.rounds,
+            [outage.vote_ms for outage in done],
+            "operations that only its vote could decide, the first after {} ms",
+        )
+
+
+def _shown(name, wanted, times, words):
+    reached = [time for time in times if time is not None]
+    detail = words.format("/".join(f"{time:.0f}" for time in reached) or "-")
+    return check(name, len(reached) == wanted, f"{len(reached)} of {wanted}: {detail}")
 
 
 def _memory(views):

@@ -1,4 +1,4 @@
-"""The course of one run: start, go, watch, kill, read back, come to rest.
+"""The course of one run: start, go, watch, read back, come to rest; outage.py strikes.
 
 Every step waits for facts in the nodes' reports. A node that ends by itself before the start
 is bad input (a port in use, a wrong key file) and is refused with its own words; later it is
@@ -7,11 +7,17 @@ a failure of the run, named in the result.
 
 import time
 
-from tools.cluster.plans import client_ids, plan, shares, victim
+from tools.cluster.kept import remember
+from tools.cluster.ledger import ACKNOWLEDGED
+from tools.cluster.outage import Outages
+from tools.cluster.plans import client_ids, plan, shares
 from tools.cluster.reports import Reports
+from tools.cluster.result import ledgers
 from tools.refusal import Refusal
 
 POLL_SECONDS = 0.2
+POLL_SECONDS_OUTAGE = 0.05
+SHARE_MIN = 500  # operations that a client has before it until the last outage is over
 START_SECONDS = 30.0
 REST_SECONDS = 20.0
 STALL_SECONDS = 30.0  # no operation acknowledged for so long: the group has stopped
@@ -26,21 +32,25 @@ class Course:
         self.options = options
         self.processes = processes
         self.clients = client_ids(config, options)
-        self.victim = victim(config, options)
+        self.given = shares(options.operations, self.clients)  # {client: operations}
+        self.outages = Outages(self)
+        self.events = []  # (seconds since `go`, words)
         self.reports = Reports(folder, config, processes)
         self.failures = []
         self.started = time.monotonic()
         self.seconds = 0.0  # from `go` to the last acknowledgement
         self.phase = "starting"
         self._show = show
+        self._shown = 0.0
+        self._has_fed = False
+        self._poll_seconds = POLL_SECONDS
         self._patience = 20 if options.wrappers else 1
 
     def start(self):
         """Start all nodes and wait until each has reported once; raises Refusal."""
-        share = shares(self.options.operations, self.clients)
         replicas = range(self.config.REPLICA_COUNT)
         for node_id in sorted({*replicas, *self.clients}):
-            document = plan(self.folder, self.options, node_id, share.get(node_id))
+            document = plan(self.folder, self.options, node_id, self.given.get(node_id))
             wrapper = self.options.wrappers.get(node_id, ())
             self.processes.start(node_id, document, node_id in replicas, wrapper)
         deadline = time.monotonic() + START_SECONDS * self._patience
@@ -52,6 +62,7 @@ class Course:
                     f"the nodes did not start within {START_SECONDS:.0f} s;"
                     f" see {self.folder.path}/node-*.log"
                 )
+        remember(self.folder, self.processes.nodes.values())
 
     def _refusal(self, words):
         """A node's last words, with the remedy that only this command knows."""
@@ -60,7 +71,7 @@ class Course:
         return words
 
     def work(self):
-        """Let the clients go, kill the victim half-way, wait until all are done."""
+        """Let the clients go, and the outages happen; wait until all is done."""
         self.phase = "working"
         self.processes.tell("go")
         self.started = time.monotonic()
@@ -68,14 +79,37 @@ class Course:
         while True:
             views = self._look()
             total = sum(view.acknowledged for view in views)
-            if self.victim is not None and total >= self.options.operations // 2:
-                self._kill(self.victim)
-            if self._ended() or all(self._done(view) for view in views):
+            going_on = self.outages.advance(views)
+            self._feed(views, total, going_on)
+            if self._ended() or not going_on and all(self._done(view) for view in views):
                 break
             if progress.stalled(total):
                 self.failures.append(f"no operation was acknowledged for {progress.seconds:.0f} s")
                 break
         self.seconds = time.monotonic() - self.started
+
+    def say(self, words):
+        """Note an event of the run; whoever shows the run shows it."""
+        self.events.append((time.monotonic() - self.started, words))
+
+    def _feed(self, views, total, going_on):
+        """While outages go on the clients are to have work, and need not finish it later."""
+        if going_on:
+            self._poll_seconds = POLL_SECONDS_OUTAGE
+            self._has_fed = True
+            for view in views:
+                left = self.given.get(view.node_id, SHARE_MIN) - view.acknowledged
+                if left < SHARE_MIN and view.condition == "running":
+                    self._give(view.node_id, SHARE_MIN)
+        else:
+            self._poll_seconds = POLL_SECONDS
+            if self._has_fed and total >= self.options.operations:
+                self.processes.tell("enough")
+                self._has_fed = False
+
+    def _give(self, client_id, operations):
+        self.given[client_id] += operations
+        self.processes.nodes[client_id].tell(f"more {operations}")
 
     def close_external(self):
         """End the external clients' processes, so that others can take their ids."""
@@ -113,12 +147,17 @@ class Course:
         ]
 
     def _look(self):
-        time.sleep(POLL_SECONDS)
+        time.sleep(self._poll_seconds)
         views = self.reports.views()
-        self._show(self, views)
+        now = time.monotonic()
+        if now - self._shown >= POLL_SECONDS:
+            self._shown = now
+            self._show(self, views)
         return views
 
     def _done(self, view):
+        if view.condition == "starting":
+            return False
         return view.workload is None or view.workload["done"] or view.condition == "killed"
 
     def _ended(self):
@@ -128,18 +167,29 @@ class Course:
             self.failures.append(f"node {node.node_id} ended by itself: {node.last_words()}")
         return bool(ended)
 
-    def _kill(self, node_id):
-        """Kill a replica and give what its client had left to the others."""
-        self.processes.nodes[node_id].kill()
-        self.victim = None
+    def restart(self, node_id):
+        """Start a killed replica again, with empty memory; its client goes on."""
+        left = None
+        if node_id in self.clients:
+            left = max(1, self.given[node_id] - self._acknowledged(node_id))
+        boot = self.processes.nodes[node_id].boot + 1
+        document = plan(self.folder, self.options, node_id, left, boot)
+        self.processes.start(node_id, document, True)
+        self.processes.nodes[node_id].tell("go")
+        remember(self.folder, self.processes.nodes.values())
+
+    def bequeath(self, node_id):
+        """Give what the client of a killed replica had left to the others."""
         if node_id not in self.clients:
             return
-        view = next(view for view in self.reports.views() if view.node_id == node_id)
-        share = shares(self.options.operations, self.clients)[node_id]
         heirs = [client_id for client_id in self.clients if client_id != node_id]
-        if heirs:
-            for heir, more in shares(max(0, share - view.acknowledged), heirs).items():
-                self.processes.nodes[heir].tell(f"more {more}")
+        left = max(0, self.given[node_id] - self._acknowledged(node_id))
+        for heir, more in shares(left, heirs).items():
+            self._give(heir, more)
+
+    def _acknowledged(self, client_id):
+        """What a killed client's books say."""
+        return ledgers(self.folder, self.config, self.options)[client_id].get(ACKNOWLEDGED)
 
 
 def mark(status):

@@ -15,7 +15,8 @@ from rich.text import Text
 from tools.cluster.reports import merged
 
 LINE_SECONDS = 2.0
-STYLES = {"killed": "dim red", "ended": "bold red", "finished": "dim"}
+EVENTS_SHOWN = 9
+STYLES = {"killed": "dim red", "frozen": "cyan", "ended": "bold red", "finished": "dim"}
 COLUMNS = (
     "node",
     "role",
@@ -46,13 +47,14 @@ class LiveTable:
         return self._live.__exit__(*error)
 
     def __call__(self, course, views):
-        table = Table()
+        table = Table(box=None, collapse_padding=True, pad_edge=False)  # fits 80 columns
         for name in COLUMNS:
             table.add_column(name, justify="left" if name in ("node", "role") else "right")
         for view in views:
             style = STYLES.get(view.condition, "")
             table.add_row(*cells(view), style=style)
-        self._live.update(Group(Text(headline(course, views), style="bold"), table))
+        events = [Text(event(*entry)) for entry in course.events[-EVENTS_SHOWN:]]
+        self._live.update(Group(Text(headline(course, views), style="bold"), table, *events))
 
 
 class PlainLines:
@@ -61,6 +63,7 @@ class PlainLines:
     def __init__(self):
         self._next = 0.0
         self._phase = None
+        self._told = 0  # events
 
     def __enter__(self):
         return self
@@ -69,6 +72,9 @@ class PlainLines:
         return False
 
     def __call__(self, course, views):
+        for entry in course.events[self._told :]:
+            click.echo(event(*entry))
+        self._told = len(course.events)
         now = time.monotonic()
         if now < self._next and course.phase == self._phase:
             return
@@ -84,6 +90,10 @@ class Silence(PlainLines):
         pass
 
 
+def event(seconds, words):
+    return f"{seconds:6.2f} s  {words}"
+
+
 def headline(course, views):
     """One line that says how far a run is."""
     total = sum(view.acknowledged for view in views)
@@ -93,11 +103,12 @@ def headline(course, views):
     statuses = [view.status for view in views if view.replica and view.status]
     seqno = max((status["last_executed"] for status in statuses), default=0)
     stable = max((status["low_mark"] for status in statuses), default=0)
+    view = max((status["view"] for status in statuses), default=0)
     dead = [str(view.node_id) for view in views if view.condition == "killed" and view.replica]
     line = (
         f"{course.phase}: {total}/{course.options.operations} operations, {rate:.0f} op/s,"
         f" p50 {middle} p99 {tail} ms,"
-        f" seqno {seqno}, stable {stable}, loss {course.options.loss:g} %"
+        f" view {view}, seqno {seqno}, stable {stable}, loss {course.options.loss:g} %"
     )
     return line + (f", killed {', '.join(dead)}" if dead else "")
 
@@ -112,7 +123,7 @@ def cells(view):
     replica = view.replica
     return [
         str(view.node_id),
-        name if replica else f"{name} (CPython)" if view.condition == "running" else name,
+        name,
         str(status["view"]) if replica else "",
         str(status["last_executed"]) if replica else "",
         str(status["low_mark"]) if replica else "",

@@ -12,6 +12,10 @@ operation executed twice, or not at all, shows.
 
 Keys are `c<client>/<size>/<index>`; values start with generation, client and key index (as
 far as they are long enough) and are filled up with the generation's low byte.
+
+A client that was killed goes on where its ledger ends. Whether its outstanding operation was
+executed it finds out by reading the key: a later request of the same client, so the earlier
+one is executed before it or never. Of an increment the outcome stays unknown.
 """
 
 from tinybft.apps.kv_format import (
@@ -33,6 +37,7 @@ from tools.cluster.ledger import (
     OUTSTANDING,
     OUTSTANDING_GENERATION,
     OUTSTANDING_KEY,
+    UNSURE,
 )
 
 PUT = 1
@@ -107,12 +112,27 @@ class Workload:
         self._can_cas = [length <= request_length_max for length in lengths]
         self._random = seed * 2654435761 + 1 & 0xFFFFFFFF or 1
         self._counter = 0  # the sum in the latest reply to an increment
+        self._is_settling = False  # finding out an outcome that a killed process left unknown
+
+    def resume(self):
+        """Go on where the ledger of a killed process ends; nothing to do if it is new."""
+        ledger = self._ledger
+        kind = ledger.get(OUTSTANDING)
+        self._is_settling = kind in CHANGING
+        if kind == INCREMENT:
+            ledger.add(UNSURE)
+        if not self._is_settling:
+            ledger.put(OUTSTANDING, 0)
 
     def next_into(self, buf):
         """Choose an operation, note it as outstanding and write it; returns its length."""
+        ledger = self._ledger
+        if self._is_settling:
+            key = ledger.get(OUTSTANDING_KEY)
+            self.group = self._groups[key]
+            return self.get_into(buf, key)
         kind = self._mix[self._below(len(self._mix))]
         key = self._below(len(self._keys))
-        ledger = self._ledger
         held = ledger.generation(key)
         if kind == CAS and not self._can_cas[key]:
             kind = PUT
@@ -147,6 +167,9 @@ class Workload:
         ledger = self._ledger
         kind = ledger.get(OUTSTANDING)
         key = ledger.get(OUTSTANDING_KEY)
+        if self._is_settling:
+            kind = GET
+            self._settle(key, reply, length)
         if self._expected(kind, key, reply, length):
             ledger.add(ACKNOWLEDGED)
             if kind in CHANGING:
@@ -160,6 +183,12 @@ class Workload:
                 got = "status " + str(reply[0]) + ", " + str(length) + " bytes"
                 self.mismatch = KIND_NAMES[kind] + " " + name + ": " + got
         ledger.put(OUTSTANDING, 0)
+
+    def _settle(self, key, reply, length):
+        self._is_settling = False
+        generation = self._ledger.get(OUTSTANDING_GENERATION)
+        if self.holds(key, generation, reply, length):
+            self._ledger.put_generation(key, generation)
 
     def _expected(self, kind, key, reply, length):
         held = self._ledger.generation(key)

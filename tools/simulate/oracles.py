@@ -34,7 +34,9 @@ _VOTES = (
     wire.NEW_VIEW,
 )
 _EVIDENCE = (wire.CHECKPOINT, wire.STATUS, wire.VIEW_CHANGE)
-_SAID_COUNT_MAX = 200000
+_SAID_COUNT_MAX = 20000
+# Of what lies further back than this many seqnos, no correct replica can execute or vote.
+_CHAIN_LENGTH_MAX = 4096
 
 
 class Violation(Exception):
@@ -203,7 +205,7 @@ class Oracles:
         self._f = config.FAULT_COUNT
         self._window = config.WINDOW
         self._interval = config.CHECKPOINT_INTERVAL
-        self._tags_length = sim._wire.tag_count(wire.PREPARE, 0) * config.TAG_LENGTH
+        self._tags_length = sim.wire_of_group.tag_count(wire.PREPARE, 0) * config.TAG_LENGTH
         self.chain = {}  # seqno: (Batch or None, [Ran, ...])
         self.height = 0
         self.operations = 0  # executed by the group
@@ -333,7 +335,7 @@ class Oracles:
             return
         agreed, agreed_ran = self.chain.get(seqno, (None, None))
         if agreed_ran is None:
-            self._fail("S2", f"R{number} executed {seqno}, the chain passed it unseen")
+            self._fail("S2", f"R{number} executed {seqno}, the group is at {self.height}")
         if batch and agreed:
             self._compare_digests(number, seqno, batch, agreed)
         if len(ran) != len(agreed_ran):
@@ -374,13 +376,15 @@ class Oracles:
             self._fail("S3", f"R{number} in {seqno} {words}")
         self.chain[seqno] = (batch, ran)
         self.height = seqno
+        for table in (self.chain, self._state_at, self._root_at):
+            table.pop(seqno - _CHAIN_LENGTH_MAX, None)
         if seqno % self._interval == 0:
             self._state_at[seqno] = self.reference.digest()
 
     def _run_reference(self, number, seqno, request_id, mine):
         client = mine.client
         if self._sim.is_correct_client(client):
-            told = self._submitted.get((client, request_id))
+            told = self._submitted.pop((client, request_id), None)
             if told != mine.op:
                 words = f"request {request_id} that {client} did not submit"
                 self._fail("S3", f"R{number} executed in {seqno} {words}: {mine.op[:16].hex()}")
@@ -395,7 +399,7 @@ class Oracles:
         """A client accepted a reply (S4)."""
         if not self._sim.is_correct_client(handle.client) or handle.read_only:
             return
-        expected = self._expected.get((handle.client, handle.request_id))
+        expected = self._expected.pop((handle.client, handle.request_id), None)
         if expected is None:
             words = f"accepted {handle.reply[:16].hex()} that no correct replica computed"
             self._fail("S4", f"client {handle.client}, request {handle.request_id}: {words}")
@@ -445,11 +449,10 @@ class Oracles:
 
     def heard(self, hal, message):
         """A message reaches a node: remember what could move its window."""
-        kind = message[1]
-        if hal.number >= self._n or kind not in _EVIDENCE:
+        if hal.number >= self._n or len(message) < wire.HEADER_LENGTH + 32:
             return
-        if len(message) >= wire.HEADER_LENGTH + 32:
-            self._note_evidence(self._mark(hal), kind, message)
+        if message[1] in _EVIDENCE:
+            self._note_evidence(self._mark(hal), message[1], message)
 
     def _note_evidence(self, mark, kind, message):
         sender = wire.sender(message)
@@ -477,6 +480,8 @@ class Oracles:
         if wire.sender(message) != number:
             return  # relayed for somebody else
         view, seqno = wire.view(message), wire.seqno(message)
+        if kind == wire.PRE_PREPARE and view % self._n != number:
+            return  # a batch that somebody lacks: says nothing in its bearer's name
         if kind == wire.CHECKPOINT:
             key, digest = (kind, seqno), bytes(message[16:48])
         else:
@@ -484,6 +489,10 @@ class Oracles:
                 words = f"{wire.TYPE_NAMES[kind]} in view {view} after {self._vote_view[number]}"
                 self._fail("S5", f"R{number} sends {words}")
             self._vote_view[number] = view
+            if kind == wire.PRE_PREPARE and view % self._n != number:
+                return  # a backup hands on a batch: it counts by the votes that name it
+            if kind == wire.VIEW_CHANGE_ACK:
+                return  # two VIEW-CHANGEs of one sender may both be authentic
             key, digest = self._claim(kind, view, seqno, message)
         said = self._said[number]
         if said.setdefault(key, digest) != digest:
@@ -498,9 +507,7 @@ class Oracles:
         if kind == wire.PREPARE or kind == wire.COMMIT:
             return (kind, view, seqno), bytes(message[16:48])
         if kind == wire.PRE_PREPARE:
-            return (kind, view, seqno), canonical_digest(message, self._sim._wire)
-        if kind == wire.VIEW_CHANGE_ACK:
-            return (kind, view, message[16]), bytes(message[17:49])
+            return (kind, view, seqno), canonical_digest(message, self._sim.wire_of_group)
         # The whole VIEW-CHANGE or NEW-VIEW of a view, its seqno included.
         body = message[12 : len(message) - self._tags_length]
         return (kind, view), hashlib.sha256(body).digest()

@@ -43,6 +43,7 @@ from tools.simulate.trace import Trace
 __all__ = ("EVERYBODY", "Handle", "Sim", "Violation")
 
 EVERYBODY = -1
+_HANDLES_KEPT = 4096
 
 
 class _Injected(bytes):
@@ -105,7 +106,8 @@ class Sim:
         self._finished = []
         self._script_filter = None
         self._filters = {}
-        self._wire = Wire(self.config)
+        self._filters_to = {}
+        self.wire_of_group = Wire(self.config)
         self._sealers = {}
         self.world = world = World(self.config, seed)
         world.medium = Network(world) if radio is None else Radio(world, radio)
@@ -153,6 +155,8 @@ class Sim:
             limit = self.config.REQUEST_LENGTH_MAX
             raise ValueError(f"operation of {len(op)} bytes, request_length_max is {limit}")
         handle = Handle(client, op, read_only, self.now_ms)
+        if len(self.handles) > _HANDLES_KEPT:
+            self.handles = [h for h in self.handles if not (h.done or h.lost)]
         self.handles.append(handle)
         self._waiting[client].append(handle)
         self._submit_next(client)
@@ -371,15 +375,23 @@ class Sim:
             self._filters[i] = function
         self._set_route()
 
+    def filter_to(self, i, function):
+        """The same for what is sent to device `i`, before loss and delay."""
+        self._filters_to.pop(i, None)
+        if function:
+            self._filters_to[i] = function
+        self._set_route()
+
     def _set_route(self):
-        wanted = self._script_filter or self._filters
+        wanted = self._script_filter or self._filters or self._filters_to
         self.world.route = self._route if wanted else None
 
     def _route(self, hal, peer, message):
         if type(message) is _Injected:
             return ((0, message),)
         frames = [Frame(hal.number, peer.number, message)]
-        for function in (self._filters.get(hal.number), self._script_filter):
+        functions = (self._filters.get(hal.number), self._filters_to.get(peer.number))
+        for function in (*functions, self._script_filter):
             if function:
                 frames = [new for old in frames for new in _as_list(function(old))]
         return [(int(f.delay_ms * 1000), bytes(f.bytes)) for f in frames]
@@ -431,13 +443,13 @@ class Sim:
         message = bytes(message_bytes)
         kind = message[1]
         tag_length = self.config.TAG_LENGTH
-        tags_length = self._wire.tag_count(kind, i) * tag_length
+        tags_length = self.wire_of_group.tag_count(kind, i) * tag_length
         body = self._body_of(message, tags_length)
         buf = bytearray(body + bytes(tags_length))
         wire.put_length(buf, len(buf))
         if i not in self._sealers:
             crypto = make_crypto(self.config, i, self.seed)
-            self._sealers[i] = Authenticator(self.config, i, crypto, self._wire)
+            self._sealers[i] = Authenticator(self.config, i, crypto, self.wire_of_group)
         if tags_length == tag_length and (kind == wire.REPLY or kind >= wire.FETCH):
             if to is None:
                 raise ValueError(f"{wire.TYPE_NAMES[kind]} has one tag: seal(..., to=receiver)")
@@ -445,7 +457,7 @@ class Sim:
         else:
             self._sealers[i].seal(buf, len(body))
         for receiver in bad_for:
-            at = len(body) + self._wire.tag_index(kind, i, receiver) * tag_length
+            at = len(body) + self.wire_of_group.tag_index(kind, i, receiver) * tag_length
             if at < len(buf) and receiver != i:
                 buf[at] ^= 1
         return bytes(buf)
@@ -457,8 +469,8 @@ class Sim:
         claims_whole = wire.length(message) == len(message) >= wire.HEADER_LENGTH + tags_length
         if not claims_whole:
             return message
-        is_whole = self._wire.check(message, len(message)) == 0
-        lacks_tags = self._wire.check(longer, len(longer)) == 0
+        is_whole = self.wire_of_group.check(message, len(message)) == 0
+        lacks_tags = self.wire_of_group.check(longer, len(longer)) == 0
         if lacks_tags and not is_whole:
             return message
         return message[: len(message) - tags_length]
