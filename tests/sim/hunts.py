@@ -33,6 +33,8 @@ FAST = {
 ATTACK_MS = 900
 # The longest time-out is 32 times VIEW_CHANGE_MS; a few of them in a row may be due.
 LIVENESS_MS = 15000
+# One view change and some operations, when no time-out has grown.
+PROMPT_MS = 500
 _THINK_MS = 12
 _AGREEMENT = ("PRE-PREPARE", "PREPARE", "COMMIT")
 _VIEWS = ("VIEW-CHANGE", "VIEW-CHANGE-ACK", "NEW-VIEW")
@@ -215,7 +217,7 @@ class Load:
             return
         sim = self._sim
         if sim.is_correct_client(client) and not sim.pending(client):
-            sim.submit(client, operations.increment("n%d" % self._draw.randrange(3)))
+            sim.submit(client, operations.increment(f"n{self._draw.randrange(3)}"))
         sim.after(self._draw.randrange(1, 2 * _THINK_MS), lambda: self._go_on(client))
 
 
@@ -231,14 +233,13 @@ def skirmish(sim, draw, lies, styles):
 
 def story(sim, draw):
     """A liar that votes as it helps, and an adversary that lets few know what is committed."""
-    liar = Liar(sim, draw.randrange(4), draw, {"votes", "claims", "choice"})
+    lies = {"votes", "claims", "choice", draw.choice(("votes", "split"))}
+    liar = Liar(sim, draw.randrange(4), draw, lies)
     fight(sim, draw, liar, Story(sim, draw, liar), 2 * ATTACK_MS)
 
 
 def fight(sim, draw, liar, network, ms):
-    sim.on_frame(
-        lambda f: None if network.blocks(f) or (liar and liar.refuses(f)) else f
-    )
+    sim.on_frame(lambda f: None if network.blocks(f) or (liar and liar.refuses(f)) else f)
     load = Load(sim, draw)
     sim.run(ms)
     load.stopped = True
@@ -257,15 +258,169 @@ def answer_all(sim):
         raise Violation(sim, "L1", f"{len(left)} operations unanswered, as {left[0]}")
 
 
-def recover(sim, liar):
+def recover(sim, liar, ms=LIVENESS_MS):
     """Liveness of the correct replicas alone: each of their votes decides."""
     if liar:
         sim.log(f"R{liar.i} falls silent")
         liar.mute()
     clients = [c for c in range(sim.client_count) if sim.is_correct_client(c)]
     sim.submit(clients[-1], operations.increment("last"))
-    sim.check_liveness(LIVENESS_MS)
+    sim.check_liveness(ms)
     sim.check()
+
+
+class Links:
+    """What hunts with a plot decide: who is away, and which messages reach whom."""
+
+    def __init__(self, sim):
+        self.away = set()
+        self._blocked = set()
+        sim.on_frame(
+            lambda f: None if self.away & {f.src, f.dst} or (f.dst, f.name) in self._blocked else f
+        )
+
+    def block(self, *kinds, but=None):
+        """These messages reach nobody, or `but` alone; all others pass."""
+        self._blocked = {(i, kind) for i in range(4) for kind in kinds if i != but}
+
+
+def _begins_view(sim, i, count=1):
+    """A predicate: replica `i` is active, `count` views further than now."""
+    view = sim.view(i) + count
+    return lambda: sim.view(i) >= view and sim.core(i).progress.active
+
+
+def overtaken(sim, draw):
+    """One replica prepares a batch and is away while the next view orders another one in its
+    place, which another one alone learns to be committed; that one is away when the first comes
+    back. The second batch is the only choice."""
+    liar = Liar(sim, draw.randrange(4), draw, {"votes", "claims"})
+    first, second = draw.sample([i for i in range(4) if i != liar.i], 2)
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(20, 60))
+    links.block("COMMIT", "PREPARE", but=first)
+    sim.run(draw.randrange(8, 38))
+    links.away = {first}
+    links.block("COMMIT", but=second)
+    sim.run_until(_begins_view(sim, second), 500)
+    executed = sim.executed(second)
+    sim.run_until(lambda: sim.executed(second) > executed, 150)
+    links.away = {second}
+    links.block("COMMIT", "PREPARE")
+    sim.run_until(_begins_view(sim, first), 300)
+    links.block()
+    sim.run(draw.randrange(100, 300))
+    load.stopped = True
+    links.away = set()
+    recover(sim, liar)
+
+
+def chain(sim, draw):
+    """One replica prepares a batch, the next view orders another one in its place, and nobody
+    prepares that. Then the f-th replica falls silent, and the first batch is the only choice."""
+    liar = Liar(sim, draw.randrange(4), draw, set())
+    first, second = draw.sample([i for i in range(4) if i != liar.i], 2)
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(20, 60))
+    links.block("COMMIT", "PREPARE", but=first)
+    sim.run(draw.randrange(8, 38))
+    links.away = {first}
+    links.block("COMMIT", "PREPARE")
+    sim.run_until(_begins_view(sim, second), 500)
+    sim.run(draw.randrange(3, 10))
+    liar.mute()
+    if draw.random() < 0.6:
+        links.away = set()
+    view = sim.view(second)
+    sim.run_until(lambda: min(sim.view(i) for i in sim.correct_replicas()) > view, 300)
+    load.stopped = True
+    links.away = set()
+    links.block()
+    recover(sim, liar)
+
+
+def forget(sim, draw):
+    """One replica alone learns what is committed and is away for two views, in the first of
+    which nobody prepares anything."""
+    liar = Liar(sim, draw.randrange(4), draw, {"votes", "claims"})
+    first, second = draw.sample([i for i in range(4) if i != liar.i], 2)
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(20, 60))
+    links.block("COMMIT", but=first)
+    sim.run_until(lambda: sim.executed(first) > sim.executed(second), 60)
+    links.away = {first}
+    links.block("COMMIT", "PREPARE")
+    sim.run_until(_begins_view(sim, second, 2), 800)
+    links.block()
+    sim.run(draw.randrange(100, 300))
+    load.stopped = True
+    links.away = set()
+    recover(sim, liar)
+
+
+def void(sim, draw):
+    """A new primary begins with nulls; one replica alone learns that they are committed, and is
+    away when the next view begins."""
+    liar = Liar(sim, 1, draw, {"votes", "claims", "choice"})
+    liar.favourite = "nulls"
+    first, second = draw.sample((0, 2, 3), 2)
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(5, 60))
+    links.block("COMMIT", "PREPARE")
+    sim.run_until(_begins_view(sim, first), 300)
+    links.block("COMMIT", but=first)
+    executed = sim.executed(first)
+    sim.run_until(lambda: sim.executed(first) > executed, 50)
+    links.away = {first}
+    sim.run_until(_begins_view(sim, second), 300)
+    links.block()
+    sim.run(draw.randrange(100, 300))
+    load.stopped = True
+    links.away = set()
+    recover(sim, liar)
+
+
+def split(sim, draw):
+    """A primary proposes two batches for one seqno, lets both prepare and falls silent."""
+    liar = Liar(sim, 0, draw, {"split", "votes"})
+    links = Links(sim)
+    links.block("COMMIT")
+    load = Load(sim, draw)
+    sim.run(draw.randrange(20, 45))
+    load.stopped = True
+    liar.mute()
+    sim.run(draw.randrange(50, 100))
+    links.block()
+    recover(sim, liar)
+
+
+def starve(sim, draw):
+    """A primary that serves all clients but one: this one must not wait for ever."""
+    liar = Liar(sim, 0, draw, {"starve"})
+    starved = draw.choice((1, 2, 3, 4))
+    sim.on_frame(lambda f: None if (f.dst, f.name, f.sender) == (0, "REQUEST", starved) else f)
+    handle = sim.submit(starved, operations.increment("n"))
+    load = Load(sim, draw)
+    if not sim.run_until(lambda: handle.done, PROMPT_MS):
+        raise Violation(sim, "L1", f"starved: {handle}")
+    load.stopped = True
+    recover(sim, liar)
+
+
+def alone(sim, draw):
+    """A replica is cut off for some time; then another one falls silent. It must not have gone
+    far ahead, or the others need many views to reach it."""
+    liar = Liar(sim, draw.randrange(4), draw, set())
+    away = draw.choice([i for i in range(4) if i != liar.i])
+    sim.submit(away, operations.increment("n"))
+    sim.partition([[i for i in range(4) if i != away], [away]])
+    sim.run(draw.randrange(1000, 3000))
+    sim.heal()
+    recover(sim, liar, PROMPT_MS)
 
 
 def slow(sim, draw):
@@ -385,6 +540,13 @@ HUNTS = {
             _skirmish(("tags", "storm", "claims"), "primary", "calm", "views"),
         ),
         Hunt("absence", "a replica misses checkpoints and is lied to on its return", absence),
+        Hunt("overtaken", "what one replica prepared, one knows to be outdated", overtaken),
+        Hunt("chain", "what one replica prepared is needed after all", chain),
+        Hunt("forget", "what one replica executed must be kept over two views", forget),
+        Hunt("void", "one replica knows that a null is committed", void),
+        Hunt("split", "a primary that equivocates and falls silent", split),
+        Hunt("starve", "a primary that serves all clients but one", starve),
+        Hunt("alone", "a replica was cut off and another one falls silent", alone),
         Hunt("slow", "a silent primary and a network slower than the time-outs", slow),
         Hunt("clock", "a primary that turns the time back", clock, Stopwatch),
     )

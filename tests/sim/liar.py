@@ -50,7 +50,7 @@ LIES = {
     "reply": "false replies, before anybody else's",
 }
 _CLAIMS = ("true", "none", "none", "no P", "old", "made up", "unknown", "two faces", "checkpoint")
-_CHOICES = ("true", "nulls", "cut", "other", "other", "forged")
+_CHOICES = ("true", "nulls", "cut", "other", "claimed", "claimed", "claimed", "forged")
 _STORM_MS = 15
 _NUMBERS_KEPT = 400
 
@@ -63,6 +63,7 @@ class Liar:
         self.is_mute = False
         self._draw = draw
         self._starved = draw.randrange(sim.client_count)
+        self.favourite = draw.choice(_CHOICES[1:])  # one way of lying comes back in a run
         self._batches = {}  # seqno: [digest of a batch that was proposed, ...]
         self._claimed = {}  # seqno: [(view, digest) of somebody's P, ...]
         self._requests = {}  # client: [REQUEST, ...]
@@ -161,7 +162,7 @@ class Liar:
 
     def _overhear_proposal(self, message):
         view, seqno = wire.view(message), wire.seqno(message)
-        self._note_batch(seqno, canonical_digest(message, self.sim._wire))
+        self._note_batch(seqno, canonical_digest(message, self.sim.wire_of_group))
         if "usurp" in self.lies and self._draw.random() < 0.5:
             self._say(EVERYBODY, "PRE-PREPARE", view, seqno, self._made_up_batch())
 
@@ -208,7 +209,7 @@ class Liar:
             out.append(frame)
         if frame.dst in receivers:
             out.append(frame.replaced(message).later(5 if also else 0))
-        digest = canonical_digest(out[0].bytes, self.sim._wire)
+        digest = canonical_digest(out[0].bytes, self.sim.wire_of_group)
         self._told[(*key, frame.dst)] = digest
         self._note_batch(frame.seqno, digest)
         return out
@@ -280,7 +281,9 @@ class Liar:
             return frame.bytes[:-24], b"", ()
         style = self._draw.choice(_CLAIMS)
         if "choice" in self.lies and self._is_primary(frame.view):
-            style = self._draw.choice(("none", "none", "true", "made up"))
+            style = self._draw.choice(("none", "none", "true", "made up", "made up", "old"))
+            if self.favourite == "forged":
+                style = "none"
         first = self._claim(frame, "true" if style == "two faces" else style)
         second = self._claim(frame, "none")
         receivers = self._draw.sample(OTHERS, 2) if style == "two faces" else ()
@@ -314,10 +317,10 @@ class Liar:
             view, digest = min(prepared)
             claims.p.append((offset, view, digest))
             claims.q.append((offset, last, digest))
-        elif style == "made up" and known and draw.random() < 0.8:
-            digest = draw.choice(known)
+        elif style == "made up" and draw.random() < 0.8:
+            digest = draw.choice([NULL, *known])
             claims.p.append((offset, last, digest))
-            claims.q += [(offset, last, d) for d in known[-3:]]
+            claims.q += [(offset, last, d) for d in sorted({digest, *known[-2:]})]
 
     def _new_view(self, frame):
         view = frame.view
@@ -340,8 +343,10 @@ class Liar:
         if "choice" not in self.lies:
             return
         style = self._draw.choice(_CHOICES)
+        if self._draw.random() < 0.6:
+            style = self.favourite
         if style == "nulls":
-            choice.batches = [NULL] * len(choice.batches)
+            choice.batches = [NULL] * max(len(choice.batches), self._draw.randint(1, 3))
         elif style == "cut":
             choice.batches = choice.batches[: self._draw.randrange(1 + len(choice.batches))]
         elif style == "other":
@@ -350,24 +355,36 @@ class Liar:
                 self._draw.choice([NULL, *self._batches.get(seqno + 1 + k, [])])
                 for k in range(count)
             ]
+        elif style == "claimed" and view in self._changes:
+            self._choose_claimed(choice, Claims(self._changes[view][0]))
         elif style == "forged":
-            self._forge_members(choice, view)
+            self._forge_member(choice, view)
 
-    def _forge_members(self, choice, view):
-        """In the name of two others: VIEW-CHANGEs without claims, and a choice to match."""
-        others = [i for i in OTHERS if i != self.i][:2]
+    def _choose_claimed(self, choice, claims):
+        """What it claims itself, by as few others as it takes."""
+        others = [m for m in choice.members if m[0] != self.i]
+        choice.members = [m for m in choice.members if m[0] == self.i]
+        choice.members += self._draw.sample(others, min(2, len(others)))
+        begin = int.from_bytes(choice.head[12:16], "little")
+        low = int.from_bytes(claims.head[12:16], "little")
+        claimed = {low + offset: digest for offset, _, digest in claims.p}
+        last = max(claimed, default=begin)
+        choice.batches = [claimed.get(seqno, NULL) for seqno in range(begin + 1, last + 1)]
+
+    def _forge_member(self, choice, view):
+        """In the name of another one a VIEW-CHANGE without claims, and a choice to match."""
+        other = self._draw.choice([i for i in OTHERS if i != self.i])
         own = Claims(self._changes[view][0] if view in self._changes else bytes(choice.head) * 2)
         own.p, own.q = [], []
-        members = [m for m in choice.members if m[0] == self.i]
-        for other in others:
-            own.head[2:4] = other.to_bytes(2, "little")
-            own.head[8:12] = view.to_bytes(4, "little")
-            sealed = self.sim.seal(self.i, own.body())
-            self.sim.send_as(self.i, EVERYBODY, sealed)
-            self.sim.after(3, lambda sealed=sealed: self.sim.send_as(self.i, EVERYBODY, sealed))
-            members.append((other, hashlib.sha256(sealed[:-24]).digest()))
-        choice.members = members
-        choice.batches = []
+        own.head[2:4] = other.to_bytes(2, "little")
+        sealed = self.sim.seal(self.i, own.body())
+        for ms in (0, 2, 4):
+            self.sim.after(ms, lambda: self.sim.send_as(self.i, EVERYBODY, sealed))
+        rest = [m for m in choice.members if m[0] not in (self.i, other)]
+        choice.members = [m for m in choice.members if m[0] == self.i]
+        choice.members.append((other, hashlib.sha256(sealed[:-24]).digest()))
+        choice.members.append(self._draw.choice(rest))
+        choice.batches = [NULL] * max(1, len(choice.batches))
 
     def _storm(self):
         if not self.is_mute:

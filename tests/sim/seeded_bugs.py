@@ -1,4 +1,4 @@
-"""Deliberate defects of the core, each switched on by itself, and what finds them (FAULTS, Method).
+"""Deliberate defects of the core, one at a time, and what finds them (FAULTS.md, Method).
 
     python -m tests.sim.seeded_bugs                      all of them, seeds 1..40 of their hunts
     python -m tests.sim.seeded_bugs --only b_weak        one of them
@@ -66,12 +66,12 @@ DEFECTS = (
          "self._quorum.is_prepared(slots.commits(base))"),
     ),
     _defect(
-        "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "primary claims",
+        "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "split primary",
         (Agreement, "advance", "self._quorum.is_prepared(slots.prepares(base))",
          "slots.prepares(base)"),
     ),
     _defect(
-        "primary_prepares", "a PREPARE of the primary counts", "primary claims",
+        "primary_prepares", "a PREPARE of the primary counts", "split",
         (Agreement, "_on_vote", "sender == progress.primary()", "False"),
     ),
     _defect(
@@ -86,7 +86,7 @@ DEFECTS = (
         (Agreement, "_unwanted", "self._has_from_primary(known)", "False"),
     ),
     _defect(
-        "prepare_digest", "PREPAREs count whatever their digest", "primary claims",
+        "prepare_digest", "PREPAREs count whatever their digest", "split primary",
         (Agreement, "_count_vote", "equal(slots.buf, digest, buf, 16, 32)",
          "(kind == wire.PREPARE or equal(slots.buf, digest, buf, 16, 32))"),
     ),
@@ -182,36 +182,36 @@ DEFECTS = (
     ),
     # --- what survives a view ---
     _defect(
-        "p_lost", "P is forgotten at the second view change", "story choice",
+        "p_lost", "P is forgotten at the second view change", "forget story",
         (Claims, "update", "progress = self.core.progress",
          "progress = self.core.progress\n"
          "    for i in range(self._window): put_u32(self._buf, self._p + i * _ENTRY_LENGTH, 0)"),
     ),
     _defect(
-        "q_lost", "Q is forgotten at the second view change", "story claims",
+        "q_lost", "Q is forgotten at the second view change", "chain story",
         (Claims, "update", "progress = self.core.progress",
          "progress = self.core.progress\n"
          "    for i in range(self._window * self._places):\n"
          "        put_u32(self._buf, self._q + i * _ENTRY_LENGTH, 0)"),
     ),
     _defect(
-        "batch_lost", "the batches that P names are not kept", "story clog claims",
+        "batch_lost", "the batches that P names are not kept", "chain story",
         (Claims, "update", "slots.keep(base)", "pass"),
     ),
     # --- the decision ---
     _defect(
-        "p_weak", "f + 1 claims in P instead of A1 and A2", "story choice",
+        "p_weak", "f + 1 claims in P instead of A1 and A2", "choice overtaken story",
         (Decision, "_is_supported", "if self._supports(replica, seqno, claim):",
          "own = self._prepared(members, replica, seqno)\n"
          "            if own >= 0 and equal(self._buf, own + 5, self._buf, claim + 5, 32):"),
         (Decision, "_is_supported", "self._quorum.is_quorum(unopposed) and", ""),
     ),
     _defect(
-        "a1_later", "A1 does not mind a P of a later view", "story choice",
+        "a1_later", "A1 does not mind a P of a later view", "overtaken story",
         (Decision, "_opposes", "return own_view > view", "return False"),
     ),
     _defect(
-        "a1_weak", "A1 by f + 1", "story choice",
+        "a1_weak", "A1 by f + 1", "overtaken story",
         (Decision, "_is_supported", "self._quorum.is_quorum(unopposed)",
          "self._quorum.is_weak(unopposed)"),
     ),
@@ -225,7 +225,7 @@ DEFECTS = (
     ),
     _defect(
         "x_short", "nulls at the end of X are cut off though they may be committed",
-        "story claims",
+        "void story",
         (NewView, "_build",
          "if not is_null or not self.decision.is_unprepared(members, seqno + 1 + i):",
          "if not is_null:"),
@@ -263,7 +263,7 @@ DEFECTS = (
         (ViewChange, "_view_to_join", "view < lowest", "view > lowest"),
     ),
     _defect(
-        "old_votes", "votes of an earlier view count in the next one", "story clog claims",
+        "old_votes", "votes of an earlier view count in the next one", "overtaken forget",
         (Slots, "strip", "fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)",
          "pass"),
     ),
@@ -278,7 +278,7 @@ DEFECTS = (
         (Timers, "is_expired", "elapsed(now, self._since[client]) >= limit", "False"),
     ),
     _defect(
-        "one_timer", "any execution restarts the patience for all requests", "primary",
+        "one_timer", "any execution restarts the patience for all requests", "starve",
         (Timers, "on_executed", "self._strikes[client] = 0",
          "self._strikes[client] = 0; self.restart()"),
     ),
@@ -287,7 +287,7 @@ DEFECTS = (
         (Timers, "on_view_left", "min(self._back_off + 1, _BACK_OFF_MAX)", "0"),
     ),
     _defect(
-        "early_timer", "the new-view timer starts with the own VIEW-CHANGE", "clog slow claims",
+        "early_timer", "the new-view timer starts with the own VIEW-CHANGE", "alone",
         (ViewChange, "settle", "and self._is_wanted()", ""),
     ),
 )  # fmt: skip

@@ -1,6 +1,6 @@
 """A method of the core with a few words of its source replaced, for as long as a context lasts.
 
-    with edited(Edit(Execution, "_execute_batch", "number > self.last_request_id(client)", "True")):
+    with edited(Edit(Client, "on_result", ">= self._weak", ">= 1")):
         ...
 
 The text that is replaced must be there exactly once: a defect that no longer fits the source is
