@@ -345,6 +345,17 @@ def forget(sim, draw):
     """One replica alone learns what is committed and is away for two views, in the first of
     which nobody prepares anything."""
     liar = Liar(sim, draw.randrange(4), draw, {"votes", "claims"})
+    _two_views_without_one(sim, draw, liar)
+
+
+def invent(sim, draw):
+    """The same, and the second of these views is a liar's: it begins with what it claims."""
+    liar = Liar(sim, 2, draw, {"votes", "claims", "choice"})
+    liar.favourite = "claimed"
+    _two_views_without_one(sim, draw, liar)
+
+
+def _two_views_without_one(sim, draw, liar):
     first, second = draw.sample([i for i in range(4) if i != liar.i], 2)
     links = Links(sim)
     load = Load(sim, draw)
@@ -543,6 +554,7 @@ HUNTS = {
         Hunt("overtaken", "what one replica prepared, one knows to be outdated", overtaken),
         Hunt("chain", "what one replica prepared is needed after all", chain),
         Hunt("forget", "what one replica executed must be kept over two views", forget),
+        Hunt("invent", "a primary claims to have prepared something else", invent),
         Hunt("void", "one replica knows that a null is committed", void),
         Hunt("split", "a primary that equivocates and falls silent", split),
         Hunt("starve", "a primary that serves all clients but one", starve),

@@ -284,6 +284,8 @@ class Liar:
             style = self._draw.choice(("none", "none", "true", "made up", "made up", "old"))
             if self.favourite == "forged":
                 style = "none"
+            elif self.favourite == "claimed":
+                style = self._draw.choice(("made up", "made up", "old"))
         first = self._claim(frame, "true" if style == "two faces" else style)
         second = self._claim(frame, "none")
         receivers = self._draw.sample(OTHERS, 2) if style == "two faces" else ()

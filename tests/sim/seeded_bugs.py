@@ -200,7 +200,7 @@ DEFECTS = (
     ),
     # --- the decision ---
     _defect(
-        "p_weak", "f + 1 claims in P instead of A1 and A2", "choice overtaken story",
+        "p_weak", "f + 1 claims in P instead of A1 and A2", "invent overtaken choice",
         (Decision, "_is_supported", "if self._supports(replica, seqno, claim):",
          "own = self._prepared(members, replica, seqno)\n"
          "            if own >= 0 and equal(self._buf, own + 5, self._buf, claim + 5, 32):"),
@@ -216,7 +216,7 @@ DEFECTS = (
          "self._quorum.is_weak(unopposed)"),
     ),
     _defect(
-        "a2_none", "A2 is left out", "story choice",
+        "a2_none", "A2 is left out", "invent choice",
         (Decision, "_is_supported", "and self._quorum.is_weak(supporters)", ""),
     ),
     _defect(
@@ -268,7 +268,7 @@ DEFECTS = (
          "pass"),
     ),
     _defect(
-        "not_again", "a new view does not propose what waits", "clog primary",
+        "not_again", "a new view does not propose what waits", "primary clog tags",
         (Requests, "propose_again", "for client in range(self._client_count):",
          "for client in range(0):"),
     ),
