@@ -51,13 +51,7 @@ class Agreement:
         sender = wire.sender(buf)
         number = wire.seqno(buf)
         known = self.slots.find(number)
-        if (
-            known >= 0
-            and self.slots.has(known, NAMED)
-            and (
-                wire.view(buf) == progress.view or self.core.handover.is_of_view_left(buf, number)
-            )
-        ):
+        if known >= 0 and self.slots.has(known, NAMED) and self.core.handover.listens_to(buf):
             return self.core.handover.on_named(known, buf)
         if not progress.active:
             return self.core.handover.on_late_pre_prepare(known, buf)
@@ -154,11 +148,9 @@ class Agreement:
             return self.advance(base)
         if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
             return faults.EQUIVOCATION
-        if kind == wire.COMMIT:
-            if self._is_overruled(base):
-                self.core.status.on_evidence()
-            elif not slots.has(base, PRE_PREPARED):
-                self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
+        lacks = not slots.has(base, PRE_PREPARED)
+        if kind == wire.COMMIT and (lacks or self._is_overruled(base)):
+            self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
         return 0
 
     def _is_overruled(self, base):
@@ -169,6 +161,11 @@ class Agreement:
             return False
         self.slots.exchange(base, certified)
         return True
+
+    def _said_other(self, base):
+        """True if this replica spoke for another batch than the one that 2f + 1 committed."""
+        progress = self.core.progress
+        return progress.is_primary() or self.slots.is_for_other(base, progress.replica_id)
 
     @micropython.native
     def _misplaced(self, buf, number):
@@ -197,7 +194,7 @@ class Agreement:
         if not slots.has(base, ACCEPTED):
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
-            if slots.is_for_other(base, self.core.progress.replica_id):
+            if self._quorum.is_quorum(slots.commits(base)) and self._said_other(base):
                 return self.core.handover.learn(base)
             self._accept(base)
         if not slots.has(base, PREPARED):

@@ -34,6 +34,12 @@ class Handover:
             if base >= 0:
                 self.learn(base)
 
+    def listens_to(self, buf):
+        """True for a message of the present view or, between views, of the one that was left."""
+        progress = self.core.progress
+        view = wire.view(buf)
+        return view == progress.view or (not progress.active and view == progress.view_left)
+
     def is_of_view_left(self, buf, number):
         progress = self.core.progress
         if progress.active or wire.view(buf) != progress.view_left:
@@ -136,9 +142,12 @@ class Handover:
         slots.set_doubts(base, 0)
         slots.set_flag(base, HAS_BATCH)
         self.core.status.on_work()
-        if self.core.progress.active or self.core.quorum.is_quorum(slots.commits(base)):
+        slots.adopt_votes(base)
+        if self.core.quorum.is_quorum(slots.commits(base)):
             slots.set_flag(base, PRE_PREPARED)
-            slots.adopt_votes(base)
+            return self.learn(base)
+        if self.core.progress.active:
+            slots.set_flag(base, PRE_PREPARED)
             return self.core.agreement.advance(base)
         self.core.view_change.settle()
         return 0

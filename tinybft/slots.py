@@ -317,16 +317,15 @@ class Slots:
         batch that was here goes."""
         self.drop_batch(base)
         self.set_flag(base, NAMED)
-        buf = self.buf
-        for own, start, length in (
-            (self._digest, 0, 32),
-            (self._prepares, 32, 4),
-            (self._commits, 36, 4),
-        ):
-            for i in range(length):
-                kept = buf[base + own + i]
-                buf[base + own + i] = buf[candidate + start + i]
-                buf[candidate + start + i] = kept
+        self._swap(base + self._digest, candidate, 32)
+        self._swap(base + self._prepares, candidate + 32, 4)
+        self._swap(base + self._commits, candidate + 36, 4)
+
+    def _swap(self, one, other, length):
+        for i in range(length):
+            kept = self.buf[one + i]
+            self.buf[one + i] = self.buf[other + i]
+            self.buf[other + i] = kept
 
     def is_for_other(self, base, replica):
         """True if the PREPARE of `replica` that is counted is not for the slot's own digest."""

@@ -136,13 +136,14 @@ class Status:
         core = self.core
         core.clock.advance(now)
         core.agreement.reconsider()
+        core.view_change.consider_courtesy(now)
         self._waiting = self.has_open_work()
         self.send()
         self._since = now
         if not self._waiting:
             self._delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
             return True
-        if core.requests.waiting and not core.progress.is_primary():
+        if core.requests.waiting and core.progress.primary() != core.progress.replica_id:
             core.requests.relay(self._round)
         self._round = min(self._round + 1, _ROUND_MAX)
         self._delay = self._base_delay()

@@ -10,7 +10,9 @@ A faulty client can make a request that some replicas believe and no primary can
 are good for those alone). So a client whose requests keep expiring has its own back-off, until
 one of them is executed: it may cost view changes, but ever fewer.
 
-Timers stand still during a state transfer. Does not allocate.
+Timers stand still during a state transfer, and begin anew where this replica was at fault: it
+was frozen for a while, or f + 1 others have a checkpoint beyond what it has executed. Does not
+allocate.
 """
 
 from tinybft import requests
@@ -31,6 +33,7 @@ class Timers:
         self._since = [0] * config.CLIENT_COUNT
         self._strikes = [0] * config.CLIENT_COUNT  # requests that expired since one was executed
         self._checked_at = 0
+        self._ticked_at = 0
         self._view_since = 0
         self._view_runs = False
         self._back_off = 0
@@ -80,6 +83,9 @@ class Timers:
             return False
         if not core.progress.active:
             return elapsed(now, self._view_since) >= self._view_change_ms << self._back_off
+        if elapsed(now, self._ticked_at) > self._request_ms // 2:
+            self.restart()  # no tick for long, though one was due every `_period_ms`
+        self._ticked_at = now
         if elapsed(now, self._checked_at) < self._period_ms:
             return False
         self._checked_at = now
@@ -88,6 +94,9 @@ class Timers:
                 strikes = self._strikes[client]
                 limit = self._request_ms << max(self._back_off, strikes)
                 if elapsed(now, self._since[client]) >= limit:
+                    if core.checkpoints.find_target() >= 0:
+                        self.restart()
+                        return False
                     self._strikes[client] = min(strikes + 1, _BACK_OFF_MAX)
                     return True
         return False

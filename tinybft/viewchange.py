@@ -1,6 +1,6 @@
 """View change with MACs: leaving a view, and what everybody says about it (TOCS 4.4).
 
-    a timer expires, f + 1 others are ahead, or a NEW-VIEW is wrong
+    a timer expires, f + 1 others are ahead (or one for very long), or a NEW-VIEW is wrong
         -> P and Q from the slots, VIEW-CHANGE(view, low mark, C, P, Q) to all
     VIEW-CHANGE of another one for this view -> VIEW-CHANGE-ACK to all
     the new primary: VIEW-CHANGE + 2f - 1 acks of third parties -> it counts
@@ -16,11 +16,16 @@ An ACK that names the primary itself says: I have installed its NEW-VIEW, which 
 """
 
 from tinybft import faults, wire
+from tinybft.clock import elapsed
 from tinybft.compat import const
 from tinybft.memory import event_fields, message_length, offsets
 from tinybft.octets import copy, equal, fill, get_u32, put_u32
+from tinybft.viewchange_form import ViewChangeForm
 
 _VIEW_MAX = const(0xFFFFFFFF)
+_COURTESY = const(8)  # request time-outs that a replica alone in a higher view has to wait
+_COURTESIES_MAX = const(7)  # doublings of that
+_ALIVE = const(4)  # STATUS intervals after which a silent peer is taken for dead
 _BODY = const(16)
 _ENTRIES = const(20)
 _CHECKPOINT_LENGTH = const(36)
@@ -39,12 +44,16 @@ class ViewChange:
         self._digests = table["view_change_digests"]
         self._acks = table["acks"]
         self._interval = config.CHECKPOINT_INTERVAL
-        self._window = config.WINDOW
-        self._places = config.FAULT_COUNT + 2
+        self._form = ViewChangeForm(config)
         self._ack_count = 2 * config.FAULT_COUNT - 1
         self._fault_count = config.FAULT_COUNT
         self._replica_count = config.REPLICA_COUNT
         self._good = 0  # mask: the stored VIEW-CHANGE had a good tag for this node
+        self._status_ms = config.STATUS_MS
+        self._courtesy_ms = _COURTESY * config.REQUEST_MS
+        self._courtesies = 0
+        self._ahead_since = -1
+        self._replaced = 0  # mask: another one of that view was confirmed before
 
     # --- what is stored ---
 
@@ -153,6 +162,39 @@ class ViewChange:
                     lowest = view
         return lowest if self.core.quorum.is_weak(mask) else 0
 
+    def consider_courtesy(self, now):
+        """Follow a peer that has been alone in a higher view for long. True if this one does.
+
+        Its own patience was too short, or its link too bad, and it may not go back: the group
+        runs without its vote until a view changes. A faulty peer can ask for that too, so each
+        time takes twice as long as the one before.
+        """
+        view = self._nearest_ahead(now) if self.core.progress.active else 0
+        if not view:
+            self._ahead_since = -1
+        elif self._ahead_since < 0:
+            self._ahead_since = now
+        elif elapsed(now, self._ahead_since) >= self._courtesy_ms << self._courtesies:
+            self._courtesies = min(self._courtesies + 1, _COURTESIES_MAX)
+            self._ahead_since = -1
+            self.enter(view)
+            self.settle()
+            return True
+        return False
+
+    def _nearest_ahead(self, now):
+        """The lowest view, at most n above the own one, that a living peer asks for; 0: none."""
+        own = self.core.progress.view
+        heard_at = self.core.status.heard_at
+        nearest = 0
+        for replica in range(self._replica_count):
+            view = self.view_of(replica)
+            if own < view <= own + self._replica_count and heard_at[replica] >= 0:
+                silence = elapsed(now, heard_at[replica])
+                if silence < _ALIVE * self._status_ms and (view < nearest or not nearest):
+                    nearest = view
+        return nearest
+
     def _is_wanted(self):
         mask = 0
         for replica in range(self._replica_count):
@@ -191,6 +233,8 @@ class ViewChange:
         """
         progress = self.core.progress
         primary = progress.primary()
+        if self._replaced >> replica & 1:
+            return  # a NEW-VIEW names the other one of two; nobody confirms both
         if replica != progress.replica_id and replica != primary != progress.replica_id:
             self.send_ack_of(replica, self.buf, self._digest_at(replica), receiver)
 
@@ -216,7 +260,7 @@ class ViewChange:
         held = self.view_of(sender)
         if held > view or (held == view and not core.new_view.awaits(sender)):
             return faults.NOT_NEEDED
-        if not self._is_well_formed(buf):
+        if not self._form.is_good(buf):
             return faults.FIELD
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
         good = core.auth.check_digested(buf, wire.VIEW_CHANGE, sender)
@@ -228,61 +272,16 @@ class ViewChange:
         elif held == view:
             return faults.EQUIVOCATION
         self._store(sender, buf)
-        self._good &= ~(1 << sender)
+        bit = 1 << sender
+        self._replaced = self._replaced & ~bit | (self._good & bit if held == view else 0)
+        self._good &= ~bit
         if good:
-            self._good |= 1 << sender
+            self._good |= bit
             if view == progress.view and not progress.active:
                 self._send_ack(sender, -1)
         core.status.on_work()
         self.settle()
         return 0
-
-    def _is_well_formed(self, buf):
-        """Numbers inside the sender's window, views below the new one, nothing twice."""
-        low_mark = wire.seqno(buf)
-        if wire.flags(buf) or buf[_BODY + 3] or low_mark % self._interval:
-            return False
-        at = _ENTRIES
-        for i in range(buf[_BODY]):
-            seqno = get_u32(buf, at)
-            if not low_mark <= seqno <= low_mark + self._window or seqno % self._interval:
-                return False
-            if self._count_same(buf, _ENTRIES, i, _CHECKPOINT_LENGTH, at, 4):
-                return False
-            at += _CHECKPOINT_LENGTH
-        start = at
-        for i in range(buf[_BODY + 1]):
-            if not self._is_claim(buf, at) or self._count_same(
-                buf, start, i, _CLAIM_LENGTH, at, 1
-            ):
-                return False
-            at += _CLAIM_LENGTH
-        start = at
-        for i in range(buf[_BODY + 2]):
-            if not self._is_claim(buf, at) or self._has_same_batch(buf, start, i, at):
-                return False
-            if self._count_same(buf, start, i, _CLAIM_LENGTH, at, 1) >= self._places:
-                return False
-            at += _CLAIM_LENGTH
-        return True
-
-    def _is_claim(self, buf, at):
-        return 1 <= buf[at] <= self._window and get_u32(buf, at + 1) < wire.view(buf)
-
-    def _count_same(self, buf, start, count, length, at, compared):  # noqa: PLR0913
-        """How many of the `count` entries from `start` begin with the same bytes as buf[at:]."""
-        found = 0
-        for _ in range(count):
-            found += equal(buf, start, buf, at, compared)
-            start += length
-        return found
-
-    def _has_same_batch(self, buf, start, count, at):
-        for _ in range(count):
-            if buf[start] == buf[at] and equal(buf, start + 5, buf, at + 5, 32):
-                return True
-            start += _CLAIM_LENGTH
-        return False
 
     def on_ack(self, buf):
         core = self.core

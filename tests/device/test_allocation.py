@@ -1,4 +1,7 @@
-"""The promise of static memory, on the real MicroPython: see `allocation.py` and `soak.py`."""
+"""The promise of static memory, on the real MicroPython: see `allocation.py` and `soak.py`.
+
+F65: every message type is handled with the heap locked.
+"""
 
 import pytest
 

@@ -60,6 +60,20 @@ def caught_up(sim, i, ms):
     return sim.run_until(lambda: sim.executed(i) >= goal, ms)
 
 
+def said(sim, i):
+    """(seqno, view) up to which replica `i` may have voted: what it forgets without power."""
+    core = sim.core(i)
+    return max(core.agreement.last_seen, core.progress.last_executed), core.progress.view
+
+
+def covered(sim, i, before, ms=60000):
+    """True once a restarted replica `i` is correct again: a stable checkpoint covers what it
+    had `said` before, and the view in which it said it is its own again, or over. (With the
+    next one off when merely what was executed is covered, S1 breaks: two have forgotten.)"""
+    seqno, view = before
+    return sim.run_until(lambda: sim.stable(i) >= seqno and sim.view(i) >= view, ms)
+
+
 def isolate(sim, i):
     """Cut device `i` off from everybody, external clients included."""
     for other in range(len(sim.world.hals)):

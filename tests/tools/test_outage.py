@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import pytest
 
 from tools.cluster import outage
-from tools.cluster.failover import quantiles
+from tools.cluster.failover import RoundLines, quantiles
 from tools.cluster.files import RunFolder
 from tools.cluster.outage import Outages
 from tools.cluster.plans import Options, victim
@@ -115,6 +115,23 @@ def test_a_group_that_stops_is_a_failure_with_evidence(tmp_path, monkeypatch):
     assert len(course.failures) == 2 and "failed-1" in course.failures[0]
     assert (tmp_path / "failed-1" / "node-1.log").read_text() == "last words"
     assert course.restarted == [0, 0]  # and the next round can begin
+
+
+def test_replicas_that_do_not_get_in_step(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(outage, "WAIT_SECONDS", 0)
+    course = Course(tmp_path, kill="primary")
+    outages = course.outages = Outages(course)
+    show = RoundLines()
+    show(course, [])
+    views = course.views()
+    views[3].status["view"] = 1  # alone
+    while outages.advance(views):
+        show(course, views)
+    show(course, views)
+    assert outages.rounds[0].replica is None
+    assert "not in step" in outages.rounds[0].failure and len(course.failures) == 1
+    heading, row = capsys.readouterr().out.splitlines()[-2:]
+    assert heading.startswith("round  killed") and row.split()[:3] == ["1", "-", "-->-"]
 
 
 def test_no_outage_is_wanted(tmp_path):

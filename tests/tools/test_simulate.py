@@ -178,11 +178,12 @@ def test_failing_seed_is_shrunk(monkeypatch):
         return check(self, ms)
 
     monkeypatch.setattr(liveness.Liveness, "check", checked)
-    from tools.simulate.campaign import Job, plan_of, run_job, shrunk
+    from tools.simulate.campaign import Job, run_job, shrunk
     from tools.simulate.sim import Sim
 
     for seed in range(1, 400):
-        plan = plan_of(Sim(seed), Job(seed=seed, with_primary=False))
+        job = Job(seed=seed, with_primary=False)
+        plan = job.course.plan(Sim(seed), job)
         crashes = [f for f in plan.faults if f.kind == "crash" and f.arguments[0] == 3]
         if len(plan.faults) > 2 and crashes and 3 in plan.stay_off and not crashes[0].end_ms:
             break
@@ -191,3 +192,24 @@ def test_failing_seed_is_shrunk(monkeypatch):
     assert len(small.job.faults) == 1
     assert plan.faults[small.job.faults[0]] == crashes[0]
     assert f"--faults {small.job.faults[0]}" in small.job.command()
+
+
+def test_campaigns():
+    """Each has its command; each seed can be replayed by itself."""
+    for name, seeds, words in (
+        ("byzzfuzz", "1..3", "0 mutation rounds, 0 partition rounds, small scope: 1 seeds"),
+        ("twins", "11..17", "of 5408 cases"),
+    ):
+        result = simulate("--campaign", name, "--seeds", seeds)
+        assert result.exit_code == 0, result.output
+        assert words in result.stdout
+    result = simulate("--campaign", "throughput", "--seeds", "1..2", "--ms", 300)
+    assert result.exit_code == 0, result.output
+    assert "ack_liar" in result.stdout
+    assert simulate("--campaign", "nothing").exit_code == 2
+
+
+def test_a_script_is_no_campaign(tmp_path):
+    path = script(tmp_path, "def scenario(sim):\n    pass\n")
+    result = simulate("--script", path, "--campaign", "twins")
+    assert result.exit_code == 2 and "leave out --campaign" in result.stderr

@@ -43,9 +43,9 @@ def _is_over(outage):
 
 
 def _line(outage):
-    views = f"{outage.view}->{_figure(outage.new_view)}"
+    views = f"{_figure(outage.view)}->{_figure(outage.new_view)}"
     return (
-        f"{outage.round:>5}{outage.replica:>8}{views:>8}{_figure(outage.gap_ms):>9}"
+        f"{outage.round:>5}{_figure(outage.replica):>8}{views:>8}{_figure(outage.gap_ms):>9}"
         f"{_figure(outage.return_ms):>11}{_figure(outage.blocks_fetched):>8}"
         f"{_figure(outage.vote_ms):>9}" + (f"  {outage.failure}" if outage.failure else "")
     )

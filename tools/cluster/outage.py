@@ -30,10 +30,10 @@ class Outage:
     """One round. Times in ms; None: it did not come so far."""
 
     round: int
-    replica: int
     signal: str
-    was_primary: bool
-    view: int
+    replica: int | None = None  # None: nobody was struck, the replicas were not in step before
+    was_primary: bool = False
+    view: int | None = None
     new_view: int | None = None
     primary: int | None = None  # of the new view
     gap_ms: float | None = None
@@ -79,30 +79,30 @@ class Outages:
         first = self._options.operations // FIRST_SHARE
         while sum(view.acknowledged for view in (yield)) < first:
             pass
+        signal = "SIGKILL" if self._options.kill != "none" else "SIGSTOP"
         for number in range(1, self._options.rounds + 1):
+            self.rounds.append(Outage(number, signal))
             try:
                 views = yield from self._in_step()
-                yield from self._round(self._begin(number, views))
+                yield from self._round(self._begin(views))
             except Late as late:
-                yield from self._fail(late)
+                yield from self._fail(self.rounds[-1], late)
 
-    def _begin(self, number, views):
+    def _begin(self, views):
         view = _view_of(views)
         primary = view % self._config.REPLICA_COUNT
         replica = victim(self._config, self._options, primary)
-        signal = "SIGKILL" if self._options.kill != "none" else "SIGSTOP"
-        self.rounds.append(Outage(number, replica, signal, replica == primary, view))
-        return self.rounds[-1]
+        outage = self.rounds[-1]
+        outage.replica, outage.was_primary, outage.view = replica, replica == primary, view
+        return outage
 
-    def _fail(self, late):
+    def _fail(self, outage, late):
         """Keep what can tell why, and bring everybody back for the next round."""
         course = self._course
-        number = self.rounds[-1].round if self.rounds else 1
-        if self.rounds:
-            self.rounds[-1].failure = str(late)
-        kept = course.folder.keep_evidence(number)
-        course.failures.append(f"round {number}: {late}; see {kept}")
-        course.say(f"round {number} failed: {late}")
+        outage.failure = str(late)
+        kept = course.folder.keep_evidence(outage.round)
+        course.failures.append(f"round {outage.round}: {late}; see {kept}")
+        course.say(f"round {outage.round} failed: {late}")
         for node in list(course.processes.nodes.values()):
             if node.frozen:
                 node.thaw()

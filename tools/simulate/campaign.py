@@ -4,10 +4,10 @@ import multiprocessing
 import time
 from dataclasses import dataclass, field, replace
 
+from tools.simulate.campaigns import CAMPAIGNS
 from tools.simulate.oracles import Violation
 from tools.simulate.scripts import ScenarioFailed, load_service, run_script
 from tools.simulate.sim import Sim
-from tools.simulate.swarm import Plan, play
 
 _SHRINK_RUNS_MAX = 60
 
@@ -25,10 +25,18 @@ class Job:
     steps: int = None
     faults: tuple = None  # indices of those of the plan that happen, None = all
     with_primary: bool = True
+    campaign: str = "swarm"
+
+    @property
+    def course(self):
+        """The module of its campaign."""
+        return CAMPAIGNS[self.campaign]
 
     def command(self):
         """The one command that runs it again."""
         words = ["tinybft simulate", f"--seed {self.seed}"]
+        if self.campaign != "swarm":
+            words.insert(1, f"--campaign {self.campaign}")
         if self.replicas != 4:
             words.append(f"--replicas {self.replicas}")
         for name in ("service", "script", "radio", "ms", "steps"):
@@ -73,7 +81,7 @@ def simulated(job, trace=None):
         if job.script:
             run_script(job.script, sim, job.ms)
         else:
-            result.liveness = play(sim, plan_of(sim, job), job.steps)
+            result.liveness = job.course.play(sim, job, job.course.plan(sim, job))
     except (Violation, ScenarioFailed) as failure:
         result.violation = {
             "oracle": failure.oracle,
@@ -86,11 +94,6 @@ def simulated(job, trace=None):
     result.wall_s = time.perf_counter() - begin
     result.air = sim.air_digest()
     return sim, result
-
-
-def plan_of(sim, job):
-    plan = Plan.of(sim, job.ms, job.with_primary)
-    return plan if job.faults is None else plan.kept(job.faults)
 
 
 def run_job(job):
@@ -117,8 +120,10 @@ def shrunk(result):
     if job.script or result.violation is None:
         return result
     sim = Sim(job.seed, job.replicas, radio=job.radio, **load_service(job.service))
-    count = len(Plan.of(sim, job.ms, job.with_primary).faults)
-    kept = tuple(range(count)) if job.faults is None else job.faults
+    plan = job.course.plan(sim, replace(job, faults=None))
+    if plan is None:
+        return result
+    kept = tuple(range(len(plan.faults))) if job.faults is None else job.faults
     best = result
     runs = 0
     dropped = True

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from dataclasses import replace
 
 import rich_click as click
 from rich.console import Console
@@ -12,10 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from hal.sim_radio import RATES
 from tools.refusal import Refusal
 from tools.simulate.campaign import Job, run_jobs, shrunk, simulated
+from tools.simulate.campaigns import CAMPAIGNS
 from tools.simulate.configs import REPLICA_COUNTS, configuration
 from tools.simulate.scripts import load_scenario, load_service
 
 _FAILURES_SHOWN = 5
+_CASE_COLUMNS = ("seeds", "operations", "messages", "violations")
 
 
 class Seeds(click.ParamType):
@@ -67,6 +70,13 @@ class Rate(click.ParamType):
 @click.command()
 @click.option("--seed", type=click.IntRange(0), help="One run. [default: 1]")
 @click.option("--seeds", type=Seeds(), help="Many runs, in parallel; both ends included.")
+@click.option(
+    "--campaign",
+    type=click.Choice(list(CAMPAIGNS)),
+    default="swarm",
+    show_default=True,
+    help="What a seed means.",
+)
 @click.option("--replicas", default=4, show_default=True, type=int, help="4, 7, 10 or 13.")
 @click.option("--service", metavar="MODULE:CLASS", help="What is replicated. [key-value store]")
 @click.option("--script", metavar="FILE", help="A Python file with `def scenario(sim):`.")
@@ -81,14 +91,15 @@ class Rate(click.ParamType):
 def simulate(seed, seeds, trace, jobs, as_json, spare_primary, **chosen):
     """Run the real core under seeded faults in virtual time, and check it after every step.
 
-    Without a script each seed draws its own faults; then they stop, and every client must be
-    answered. Exit code 0: no violation, 1: a violation, 2: bad input.
+    Without a script each seed is a case of the campaign: faults, which then stop, and every
+    client must be answered. Exit code 0: no violation, 1: a violation, 2: bad input.
     """
     if seed is not None and seeds is not None:
         raise Refusal(f"--seed {seed}: --seeds is given too; leave out one of the two")
     _require_sound(chosen)
-    numbers = seeds or [1 if seed is None else seed]
-    todo = [Job(seed=n, with_primary=not spare_primary, **chosen) for n in numbers]
+    first = Job(with_primary=not spare_primary, **chosen)
+    numbers = seeds or (first.course.seeds(first) if seed is None else [seed])
+    todo = [replace(first, seed=n) for n in numbers]
     if trace and len(todo) > 1:
         raise Refusal("--trace: tells the story of one run; choose it with --seed")
     begin = time.perf_counter()
@@ -109,6 +120,8 @@ def _require_sound(chosen):
         configuration(chosen["replicas"])
     load_service(chosen["service"])
     if chosen["script"]:
+        if chosen["campaign"] != "swarm":
+            raise Refusal("--script: it is the scenario itself; leave out --campaign")
         if chosen["faults"] is not None or chosen["steps"] is not None:
             raise Refusal("--script: it makes its own faults; leave out --faults and --steps")
         load_scenario(chosen["script"])
@@ -159,7 +172,7 @@ def _summary(results, wall_s, failures):
     operations = sum(r.operations for r in results)
     count = len(results)
     cpu_s = sum(r.wall_s for r in results)
-    answered = sorted(r.liveness["answered_ms"] for r in results if r.liveness)
+    answered = sorted(r.liveness["answered_ms"] for r in results if "answered_ms" in r.liveness)
     return {
         "seeds": count,
         "violations": sum(1 for r in results if r.violation),
@@ -177,8 +190,23 @@ def _summary(results, wall_s, failures):
         "operations_per_s_and_core": round(operations / cpu_s, 1) if cpu_s else 0,
         "wall_s_per_1000_seeds": round(1000 * wall_s / count, 1),
         "air": results[0].air if count == 1 else None,
+        "cases": _by_label(results),
         "failures": [{**r.violation, "replay": r.job.command()} for r in failures],
     }
+
+
+def _by_label(results):
+    """{kind of case: numbers}, where the campaign tells kinds apart."""
+    table = {}
+    for r in results:
+        label = r.job.course.label(r.job)
+        if label and not r.job.script:
+            row = table.setdefault(label, dict.fromkeys(_CASE_COLUMNS, 0))
+            row["seeds"] += 1
+            row["violations"] += bool(r.violation)
+            row["operations"] += r.operations
+            row["messages"] += r.messages
+    return table
 
 
 def _quantile(ordered, share):
@@ -200,6 +228,8 @@ def _print(summary, results):
         f" {summary['operations']} operations, {summary['messages']} messages,"
         f" {summary['virtual_s']:.1f} s of virtual time"
     )
+    for label, row in summary["cases"].items():
+        click.echo(f"  {label}: " + ", ".join(f"{row[name]} {name}" for name in _CASE_COLUMNS))
     answered = summary["answered_ms"]
     if answered["max"] is not None:
         click.echo(
@@ -210,3 +240,6 @@ def _print(summary, results):
         f"{summary['wall_s']:.1f} s of wall time: {summary['operations_per_s']:.0f} operations"
         f" per second, {summary['wall_s_per_1000_seeds']:.0f} s per 1000 seeds"
     )
+    if not results[0].job.script:
+        for line in results[0].job.course.report(results):
+            click.echo(line)

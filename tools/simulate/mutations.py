@@ -279,10 +279,12 @@ def _tail(fields, draw, _seen):
 
 def _body(fields, draw, _seen):
     """All of it at random, the counts as they are."""
+    if fields.kind == wire.PRE_PREPARE:  # its requests cannot be random and well formed
+        fields.fixed = draw.randbytes(4) + draw.randrange(1000).to_bytes(2, "little")
+        return
     fields.fixed = draw.randbytes(len(fields.fixed))
-    if fields.kind != wire.PRE_PREPARE:
-        for entries in fields.lists.values():
-            entries[:] = [draw.randbytes(len(entry)) for entry in entries]
+    for entries in fields.lists.values():
+        entries[:] = [draw.randbytes(len(entry)) for entry in entries]
 
 
 def _of_fixed(kind):

@@ -470,16 +470,9 @@ class Oracles:
     def sent(self, hal, message):
         """A message leaves a device: what does its identity commit itself to?"""
         number = hal.number
-        kind = message[1] if len(message) >= wire.HEADER_LENGTH else 0
-        if number >= self._n or number in self._sim.faulty:
+        if not self._is_statement(number, message):
             return
-        if kind not in _VOTES and kind != wire.CHECKPOINT:
-            return
-        if wire.sender(message) != number:
-            return  # relayed for somebody else
-        view, seqno = wire.view(message), wire.seqno(message)
-        if kind == wire.PRE_PREPARE and view % self._n != number:
-            return  # a batch that somebody lacks: says nothing in its bearer's name
+        kind, view, seqno = message[1], wire.view(message), wire.seqno(message)
         if kind == wire.CHECKPOINT:
             key, digest = (kind, seqno), bytes(message[16:48])
         else:
@@ -487,10 +480,6 @@ class Oracles:
                 words = f"{wire.TYPE_NAMES[kind]} in view {view} after {self._vote_view[number]}"
                 self._fail("S5", f"R{number} sends {words}")
             self._vote_view[number] = view
-            if kind == wire.PRE_PREPARE and view % self._n != number:
-                return  # a backup hands on a batch: it counts by the votes that name it
-            if kind == wire.VIEW_CHANGE_ACK:
-                return  # two VIEW-CHANGEs of one sender may both be authentic
             key, digest = self._claim(kind, view, seqno, message)
         said = self._said[number]
         if said.setdefault(key, digest) != digest:
@@ -500,12 +489,24 @@ class Oracles:
         if len(said) > _SAID_COUNT_MAX:
             self._said[number] = dict(list(said.items())[_SAID_COUNT_MAX // 2 :])
 
+    def _is_statement(self, number, message):
+        """Does a correct replica say something here that it must not contradict?"""
+        if number >= self._n or number in self._sim.faulty or len(message) < wire.HEADER_LENGTH:
+            return False
+        kind = message[1]
+        if wire.sender(message) != number or kind not in (*_VOTES, wire.CHECKPOINT):
+            return False  # relayed for somebody else, or no vote
+        # A backup's PRE-PREPARE is a batch that somebody lacks; it says nothing in its own name.
+        return kind != wire.PRE_PREPARE or wire.view(message) % self._n == number
+
     def _claim(self, kind, view, seqno, message):
         """(what it is about, digest of what it says)."""
         if kind == wire.PREPARE or kind == wire.COMMIT:
             return (kind, view, seqno), bytes(message[16:48])
         if kind == wire.PRE_PREPARE:
             return (kind, view, seqno), canonical_digest(message, self._sim.wire_of_group)
+        if kind == wire.VIEW_CHANGE_ACK:
+            return (kind, view, message[16]), bytes(message[17:49])
         # The whole VIEW-CHANGE or NEW-VIEW of a view, its seqno included.
         body = message[12 : len(message) - self._tags_length]
         return (kind, view), hashlib.sha256(body).digest()

@@ -1,7 +1,7 @@
 """A random scenario from a seed: who fails how, what the network does, when (FAULTS.md, F66).
 
-    plan = Plan.of(sim)        drawn from the seed alone, and from the size of the group
-    outcome = play(sim, plan)  faults and load; then heal, and liveness is required
+    plan = Plan.of(sim)             drawn from the seed alone, and from the size of the group
+    outcome = play(sim, job, plan)  faults and load; then heal, and liveness is required
 
 A plan is a list of faults. Each can be left out (`plan.kept`), which is how a failing seed is
 shrunk: the others and the load stay what they are, the network's luck does not.
@@ -50,7 +50,8 @@ class Plan:
         length = draw.randrange(SAFETY_MS // 2, 3 * SAFETY_MS // 2)
         plan = cls(ms or length, _network(draw))
         ids = list(sim.replicas if with_primary else sim.replicas[1:])
-        victims = draw.sample(ids, draw.randint(0, sim.fault_count))
+        most = sim.fault_count
+        victims = draw.sample(ids, draw.choice((most, most, draw.randint(0, most))))
         for victim in victims:
             plan.faults.append(_of_victim(draw, victim, length))
         for _ in range(draw.randint(0, 4)):
@@ -189,8 +190,8 @@ class _Course:
                 sim.restart(i)
 
 
-def play(sim, plan, steps=None):
-    """Load and faults for plan.ms (or `steps` steps of nodes), then heal, then liveness.
+def play(sim, job, plan):
+    """Load and faults for plan.ms (or job.steps steps of nodes), then heal, then liveness.
 
     Returns what check_liveness measured. Raises Violation.
     """
@@ -204,11 +205,33 @@ def play(sim, plan, steps=None):
         sim.after(fault.begin_ms, lambda fault=fault: course.loaded and course.begin(fault))
         if fault.end_ms:
             sim.after(fault.end_ms, lambda fault=fault: course.loaded and course.end(fault))
-    if steps is None:
+    if job.steps is None:
         sim.run(plan.ms)
     else:
-        sim.run_until(lambda: sim.world.step_count >= steps, plan.ms)
+        sim.run_until(lambda: sim.world.step_count >= job.steps, plan.ms)
     course.heal()
     result = sim.check_liveness(LIVENESS_MS)
     sim.check()
     return result
+
+
+# --- as a campaign ---
+
+WORDS = "Random behaviour of f replicas, random network, random crashes (F66)."
+
+
+def seeds(_job):
+    return range(1, 2)
+
+
+def label(_job):
+    return ""
+
+
+def plan(sim, job):
+    drawn = Plan.of(sim, job.ms, job.with_primary)
+    return drawn if job.faults is None else drawn.kept(job.faults)
+
+
+def report(_results):
+    return ()
