@@ -62,8 +62,8 @@ DEFECTS = (
     # --- votes ---
     _defect(
         "commit_2f", "committed with 2f COMMITs", "story choice",
-        (Agreement, "advance", "self._quorum.is_quorum(slots.commits(base))",
-         "self._quorum.is_prepared(slots.commits(base))"),
+        (Agreement, "advance", "COMMITTED) and self._quorum.is_quorum(slots.commits(base))",
+         "COMMITTED) and self._quorum.is_prepared(slots.commits(base))"),
     ),
     _defect(
         "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "split primary",
