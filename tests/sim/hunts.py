@@ -18,9 +18,9 @@ from tests.sim.liar import Liar
 from tinybft.octets import get_u16, get_u32
 from tinybft.service import Service
 from tools.simulate import operations
+from tools.simulate.campaign import Job
 from tools.simulate.oracles import Violation
 from tools.simulate.sim import Sim
-from tools.simulate.swarm import Plan, play
 
 FAST = {
     "REQUEST_MS": 40,
@@ -422,6 +422,16 @@ def starve(sim, draw):
     recover(sim, liar)
 
 
+def unseen(sim, draw):
+    """A view that ends at once; a liar's VIEW-CHANGEs for the eyes of the new primary alone."""
+    liar = Liar(sim, draw.choice((2, 3)), draw, {"tags"})
+    sim.on_frame(lambda f: None if f.type == "PRE-PREPARE" and f.view == 0 else f)
+    handle = sim.submit(4, operations.increment("n"))
+    if not sim.run_until(lambda: handle.done, PROMPT_MS):
+        raise Violation(sim, "L1", f"no new view: {handle}")
+    recover(sim, liar)
+
+
 def alone(sim, draw):
     """A replica is cut off for some time; then another one falls silent. It must not have gone
     far ahead, or the others need many views to reach it."""
@@ -509,7 +519,8 @@ def _skirmish(lies, *styles):
 
 
 def _swarm(sim, _draw):
-    play(sim, Plan.of(sim, 1500))
+    job = Job(seed=sim.seed, ms=1500)
+    job.course.play(sim, job, job.course.plan(sim, job))
 
 
 HUNTS = {
@@ -558,6 +569,7 @@ HUNTS = {
         Hunt("void", "one replica knows that a null is committed", void),
         Hunt("split", "a primary that equivocates and falls silent", split),
         Hunt("starve", "a primary that serves all clients but one", starve),
+        Hunt("unseen", "VIEW-CHANGEs that only the new primary can check", unseen),
         Hunt("alone", "a replica was cut off and another one falls silent", alone),
         Hunt("slow", "a silent primary and a network slower than the time-outs", slow),
         Hunt("clock", "a primary that turns the time back", clock, Stopwatch),

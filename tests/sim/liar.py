@@ -348,7 +348,11 @@ class Liar:
         if self._draw.random() < 0.6:
             style = self.favourite
         if style == "nulls":
-            choice.batches = [NULL] * max(len(choice.batches), self._draw.randint(1, 3))
+            kept = choice.batches
+            if self._draw.random() < 0.4:
+                kept = [NULL] * len(kept)
+            more = [NULL] * self._draw.randint(1, 2)
+            choice.batches = (kept + more)[: self.sim.config.WINDOW]
         elif style == "cut":
             choice.batches = choice.batches[: self._draw.randrange(1 + len(choice.batches))]
         elif style == "other":

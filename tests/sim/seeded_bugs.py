@@ -247,7 +247,7 @@ DEFECTS = (
         (NewView, "_is_confirmed", "self.core.quorum.is_weak(mask)", "mask"),
     ),
     _defect(
-        "no_acks", "the new primary counts VIEW-CHANGEs that nobody acknowledged", "tags",
+        "no_acks", "the new primary counts VIEW-CHANGEs that nobody acknowledged", "unseen tags",
         (ViewChange, "members", "replica == own_id or count >= self._ack_count", "True"),
     ),
     _defect(
