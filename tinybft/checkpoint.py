@@ -8,9 +8,9 @@ holders must be able to convince others later.
 A certificate is, per checkpoint, the own digest with the mask of those who report the same, and
 up to f + 1 other digests with theirs (votes may come before the own snapshot).
 
-Beside them the newest CHECKPOINT of every peer: f + 1 equal ones above the last executed seqno
-are where a replica that is behind can go, because one of them is a correct replica's. And the
-newest seqno that each peer called stable: what f + 1 call stable is.
+Beside them the newest CHECKPOINT of every peer, a stable one before others: f + 1 equal ones
+above the last executed seqno are where a replica that is behind can go, because one of them is
+a correct replica's. And the newest seqno that each peer called stable: what f + 1 call stable is.
 
 Layout: `memory.certificate_fields`, `memory.peer_fields`. Allocates nothing outside hashing.
 """
@@ -125,7 +125,7 @@ class Checkpoints:
             return faults.OUTSIDE_WINDOW
         stable = wire.flags(buf) & wire.FLAG_STABLE
         votes = number <= progress.high_mark() and not self.voters(number) >> sender & 1
-        is_news = number > self.peer_seqno(sender) or (stable and number > self._stable(sender))
+        is_news = number > self.peer_seqno(sender) or (stable and self._is_firmer(sender, number))
         if not votes and not is_news:
             return faults.NOT_NEEDED
         if not self.core.auth.check(buf, wire.CHECKPOINT, sender):
@@ -141,9 +141,20 @@ class Checkpoints:
             self.core.transfer.on_checkpoint()
         return fault
 
+    def _is_firmer(self, peer, number):
+        """A stable checkpoint `number` is worth more than what is known of `peer`."""
+        known = self.peer_seqno(peer)
+        stable = self._stable(peer)
+        return number > stable or (
+            known > stable and known > number > self.core.progress.last_executed
+        )
+
     def _note_peer(self, buf, sender, number, stable):
+        """Its newest one; but a stable one takes the place of a newer one that is not, which
+        perhaps nobody else has reached: f + 1 have to name the same."""
         at = sender * _PEER_LENGTH
-        if number > get_u32(self._peers, at):
+        known = get_u32(self._peers, at)
+        if number > known or (stable and number < known > self._stable(sender)):
             put_u32(self._peers, at, number)
             copy(self._peers, at + 4, buf, wire.HEADER_LENGTH, 32)
         if stable and number > self._stable(sender):

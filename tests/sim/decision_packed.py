@@ -1,6 +1,13 @@
 """`tinybft.decision` behind the methods of the reference model, message octets in between."""
 
-from tests.sim.decision_model import FORGED, NULL, OMITTED, Violation, claim
+from tests.sim.decision_model import (
+    FORGED,
+    NULL,
+    OMITTED,
+    Violation,
+    claim,
+    provably_stable,
+)
 from tests.tinybft.support import Config
 from tinybft import wire
 from tinybft.decision import Decision
@@ -86,6 +93,14 @@ class PackedDecision:
             found.add(bytes(self._buf[at : at + 32]))
         raise Violation("candidates without end")
 
+    def may_end_before(self, n):
+        """True if X may end before seqno n."""
+        return bool(self._decision.is_unprepared(self._members, n + self._seqno))
+
+    def provably_stable(self):
+        """Counted from the seqno that stands for 0, and 0 where nothing is proven."""
+        return max(0, self._decision.provably_stable(self._members) - self._seqno)
+
     def may_select(self, n, number):
         digest = b"\x5a" + digest_of(number) + b"\x5a"
         return bool(self._decision.may_select(self._members, n + self._seqno, digest, 1))
@@ -103,15 +118,20 @@ def compare(rules, packed, votes, seqnos, digests=(NULL, 1, 2, 3, FORGED)):
     chosen = rules.checkpoint(votes)
     expected = None if chosen is None else (chosen[0], digest_of(chosen[1]))
     _same(packed.checkpoint(), expected, "checkpoint", votes)
+    if chosen is not None:
+        proven = min(chosen[0], packed.provably_stable())
+        stable = provably_stable(votes, rules.quorum // 2, chosen[0])
+        _same(proven, stable, "provably stable", votes)
     for n in seqnos:
         claims = [claim(vote, n) for vote in votes]
         _same(
             packed.candidates(n), {digest_of(d) for d in rules.supported(claims)}, f"A, {n}", votes
         )
         permitted = rules.permitted(claims)
+        _same(packed.may_end_before(n), OMITTED in permitted, f"end of X at {n}", votes)
         for d in digests:
             _same(packed.may_select(n, d), d in permitted, f"digest {d} at {n}", votes)
-    return 1 + len(seqnos) * (1 + len(digests))
+    return 2 + len(seqnos) * (2 + len(digests))
 
 
 def _same(real, expected, what, votes):

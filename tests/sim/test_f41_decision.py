@@ -23,6 +23,7 @@ from tests.sim.decision_model import (
 )
 from tests.sim.decision_packed import compare
 from tinybft.decision import Decision
+from tinybft.octets import get_u32, is_zero
 
 
 def test_every_log_of_one_seqno_over_two_views():
@@ -104,9 +105,43 @@ class LastCandidateLost(Decision):
         return super().candidate(members, seqno, index + 1)
 
 
+class EndsAnywhere(Decision):
+    def is_unprepared(self, members, seqno):
+        """Before a null of condition A as well."""
+        offered = [self.candidate(members, seqno, index) for index in range(4)]
+        return super().is_unprepared(members, seqno) or any(
+            at >= 0 and is_zero(self._buf, at, 32) for at in offered
+        )
+
+
+class NewestCheckpoints(Decision):
+    def _listed_by_quorum(self, members, replica):
+        """Whoever lists a later checkpoint counts for this one."""
+        newest = []
+        for other in range(self._replica_count):
+            at = self._base + other * self._size
+            if members >> other & 1 and self._buf[at + 16]:
+                entries = range(at + 20, at + 20 + 36 * self._buf[at + 16], 36)
+                newest.append(max(get_u32(self._buf, entry) for entry in entries))
+        newest.sort(reverse=True)
+        return newest[self._quorum.quorum - 1] if len(newest) >= self._quorum.quorum else 0
+
+
+class StableByOne(Decision):
+    def _with_low_mark(self, members, seqno):
+        return members
+
+
+@pytest.mark.parametrize("bug", [NewestCheckpoints, StableByOne])
+def test_seeded_bug_in_what_is_stable_is_found(bug):
+    packed = check.packed_for(8, decision=bug)
+    assert "stable" in check.finds(check.Walks(Rules(), packed), range(40))
+
+
 @pytest.mark.parametrize(
     "bug",
     [
+        EndsAnywhere,
         WeakerQuorum,
         WeakerWeakQuorum,
         NeverOpposes,

@@ -193,6 +193,19 @@ def test_f_plus_1_checkpoints_that_differ_start_nothing():
     assert not bench.core.transfer.running
 
 
+def test_stable_checkpoint_counts_though_its_sender_is_further():
+    """R2 has executed more than R0; both have 6 stable, and that is where to go."""
+    bench = Bench()
+    bench.checkpoint(2, 8, bytes(32))
+    bench.checkpoint(0, 6, WRONG, wire.FLAG_STABLE)
+    bench.tick(600)
+    assert not bench.core.transfer.running
+    assert bench.checkpoint(2, 6, WRONG, wire.FLAG_STABLE) == 0
+    bench.tick(600)
+    assert bench.sent(wire.FETCH)[0][12:16] == u32(6)
+    assert bench.checkpoint(2, 6, WRONG, wire.FLAG_STABLE) == faults.NOT_NEEDED
+
+
 def test_one_replica_far_in_the_future_changes_nothing():
     """F25, at numbers that do not fit 30 and 31 bits either."""
     bench = executed(1)

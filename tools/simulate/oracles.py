@@ -443,8 +443,6 @@ class Oracles:
             return True
         if _rank(mark.called_stable, self._f + 1) >= low:
             return True
-        if _rank(mark.newest, quorum - 1) >= low:
-            return True
         return _rank(mark.newest, self._f + 1) >= low + self._window
 
     def heard(self, hal, message):
