@@ -84,7 +84,7 @@ class Agreement:
             return faults.NOT_NEEDED
         if known >= 0 and (
             self._has_from_primary(known)
-            or (sender != progress.primary() and self._is_vouched(known))
+            or (sender != progress.primary() and self.is_vouched(known))
         ):
             return faults.NOT_NEEDED
         if wire.seqno(buf) < self.core.handover.agreed_from:
@@ -124,7 +124,7 @@ class Agreement:
         return self.slots.has(base, PRE_PREPARED) and not self.slots.has(base, VOUCHED_ONLY)
 
     @micropython.native
-    def _is_vouched(self, base):
+    def is_vouched(self, base):
         """A batch that f + 1 votes name: a correct replica has it from the primary."""
         slots = self.slots
         return slots.has(base, PRE_PREPARED) and self._quorum.is_weak(
@@ -213,7 +213,7 @@ class Agreement:
         if not slots.has(base, PRE_PREPARED) or slots.missing(base):
             return False
         if slots.has(base, VOUCHED_ONLY):
-            return self._is_vouched(base)
+            return self.is_vouched(base)
         if slots.doubts(base) or slots.has(base, TIME_IN_DOUBT):
             return self._quorum.count(slots.prepares(base)) >= self._fault_count
         return True

@@ -68,7 +68,7 @@ class Bodies:
     def _go_on(self, base):
         if self.slots.has(base, PRE_PREPARED):
             self.core.agreement.advance(base)
-        elif not self.core.progress.active:
+        if not self.core.progress.active:
             self.core.view_change.settle()  # its primary may have waited for this body
 
     @micropython.native

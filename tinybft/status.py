@@ -205,7 +205,8 @@ class Status:
                 state |= PRE_PREPARED  # a new primary's: the batch came, its bodies did not
             if state & PRE_PREPARED:
                 missing = slots.missing(base)
-            if slots.has(base, VOUCHED_ONLY) and progress.active:
+            unproven = slots.has(base, VOUCHED_ONLY) and not self.core.agreement.is_vouched(base)
+            if unproven and progress.active:
                 state = 0  # the primary's own copy would still be welcome
         buf[at] = state
         wire.put_mask(buf, at + 1, 2, missing)

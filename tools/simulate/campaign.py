@@ -26,6 +26,7 @@ class Job:
     faults: tuple = None  # indices of those of the plan that happen, None = all
     with_primary: bool = True
     campaign: str = "swarm"
+    rounds: int = None
 
     @property
     def course(self):
@@ -39,10 +40,12 @@ class Job:
             words.insert(1, f"--campaign {self.campaign}")
         if self.replicas != 4:
             words.append(f"--replicas {self.replicas}")
-        for name in ("service", "script", "radio", "ms", "steps"):
+        for name in ("service", "script", "radio", "ms", "steps", "rounds"):
             value = getattr(self, name)
             if value is not None:
                 words.append(f"--{name} {value}")
+        if self.radio is None and hasattr(self.course, "RADIO"):
+            words.append("--radio ideal")
         if self.faults is not None:
             words.append("--faults " + (",".join(str(i) for i in self.faults) or "none"))
         if not self.with_primary:
@@ -83,6 +86,7 @@ def simulated(job, trace=None):
         else:
             result.liveness = job.course.play(sim, job, job.course.plan(sim, job))
     except (Violation, ScenarioFailed) as failure:
+        result.liveness = getattr(failure, "measured", {})
         result.violation = {
             "oracle": failure.oracle,
             "words": failure.words,

@@ -8,8 +8,19 @@ A campaign is a module with
     plan(sim, job)           what happens, with `faults` that can be left out; None: fixed
     play(sim, job, plan)     run it; returns what was measured. Raises Violation
     report(results)          lines for people behind the table, from all that was measured
+
+and, where it has them,
+
+    RADIO                    Mbit/s of the radio that it runs on if no medium is chosen
+    figures(results)         the same as `report`, for the JSON document
 """
 
-from tools.simulate import byzzfuzz, ratios, swarm, twins
+from tools.simulate import byzzfuzz, failover, ratios, swarm, twins
 
-CAMPAIGNS = {"swarm": swarm, "byzzfuzz": byzzfuzz, "twins": twins, "throughput": ratios}
+CAMPAIGNS = {
+    "swarm": swarm,
+    "byzzfuzz": byzzfuzz,
+    "twins": twins,
+    "throughput": ratios,
+    "failover": failover,
+}

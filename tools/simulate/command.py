@@ -52,18 +52,20 @@ class Faults(click.ParamType):
 
 
 class Rate(click.ParamType):
-    """Mbit/s of the radio."""
+    """Mbit/s of the radio; 0: no radio but the ideal network."""
 
     name = "MBIT/S"
 
     def convert(self, value, param, ctx):
+        if value == "ideal":
+            return 0
         try:
             rate = float(value)
         except ValueError:
             rate = None
         if rate not in RATES:
             known = ", ".join(str(r) for r in RATES)
-            self.fail(f"{value!r}: choose one of {known}", param, ctx)
+            self.fail(f"{value!r}: choose one of {known}, or ideal", param, ctx)
         return int(rate) if rate == int(rate) else rate
 
 
@@ -82,7 +84,8 @@ class Rate(click.ParamType):
 @click.option("--script", metavar="FILE", help="A Python file with `def scenario(sim):`.")
 @click.option("--ms", type=click.IntRange(1), help="Virtual time under faults; after a script.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of nodes under faults instead.")
-@click.option("--radio", type=Rate(), help="Broadcast radio at this rate. [ideal network]")
+@click.option("--radio", type=Rate(), help="Broadcast radio at this rate, or ideal.")
+@click.option("--rounds", type=click.IntRange(1), help="Of campaign failover. [default: 20]")
 @click.option("--faults", type=Faults(), help="Only these of the seed's faults; or none.")
 @click.option("--spare-primary", is_flag=True, help="No fault of replica 0, nor of its links.")
 @click.option("--trace", is_flag=True, help="Tell the story of the run.")
@@ -97,6 +100,7 @@ def simulate(seed, seeds, trace, jobs, as_json, spare_primary, **chosen):
     if seed is not None and seeds is not None:
         raise Refusal(f"--seed {seed}: --seeds is given too; leave out one of the two")
     _require_sound(chosen)
+    chosen["radio"] = _medium(chosen)
     first = Job(with_primary=not spare_primary, **chosen)
     numbers = seeds or (first.course.seeds(first) if seed is None else [seed])
     todo = [replace(first, seed=n) for n in numbers]
@@ -114,11 +118,20 @@ def simulate(seed, seeds, trace, jobs, as_json, spare_primary, **chosen):
     sys.exit(1 if summary["violations"] else 0)
 
 
+def _medium(chosen):
+    """Mbit/s of the radio that is chosen, or else is the campaign's own; None: ideal network."""
+    if chosen["radio"] is None and not chosen["script"]:
+        return getattr(CAMPAIGNS[chosen["campaign"]], "RADIO", None)
+    return chosen["radio"] or None
+
+
 def _require_sound(chosen):
     """Refuse bad input before the first run."""
     if chosen["replicas"] not in REPLICA_COUNTS:
         configuration(chosen["replicas"])
     load_service(chosen["service"])
+    if chosen["rounds"] and chosen["campaign"] != "failover":
+        raise Refusal("--rounds: only --campaign failover has rounds; leave it out")
     if chosen["script"]:
         if chosen["campaign"] != "swarm":
             raise Refusal("--script: it is the scenario itself; leave out --campaign")
@@ -173,6 +186,7 @@ def _summary(results, wall_s, failures):
     count = len(results)
     cpu_s = sum(r.wall_s for r in results)
     answered = sorted(r.liveness["answered_ms"] for r in results if "answered_ms" in r.liveness)
+    figures = getattr(results[0].job.course, "figures", None)
     return {
         "seeds": count,
         "violations": sum(1 for r in results if r.violation),
@@ -191,6 +205,7 @@ def _summary(results, wall_s, failures):
         "wall_s_per_1000_seeds": round(1000 * wall_s / count, 1),
         "air": results[0].air if count == 1 else None,
         "cases": _by_label(results),
+        "figures": figures(results) if figures else None,
         "failures": [{**r.violation, "replay": r.job.command()} for r in failures],
     }
 
