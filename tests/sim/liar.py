@@ -79,6 +79,7 @@ class Liar:
             "COMMIT": self._vote,
             "VIEW-CHANGE": self._change_view,
             "NEW-VIEW": self._new_view,
+            "VIEW-CHANGE-ACK": lambda frame: None if "tags" in lies else frame,
             "CHECKPOINT": self._checkpoint,
             "META-DATA": self._spoil,
             "DATA": self._spoil,

@@ -75,11 +75,11 @@ DEFECTS = (
         (Agreement, "_on_vote", "sender == progress.primary()", "False"),
     ),
     _defect(
-        "votes_by_message", "messages are counted, not replicas", "claims choice backup",
+        "votes_by_message", "messages are counted, not replicas", "story claims backup",
         (Slots, "has_voted", "return mask >> replica & 1", "return 0"),
         (Slots, "add_commit", "get_u32(self.buf, at) | 1 << replica",
-         "(get_u32(self.buf, at) + 1 if get_u32(self.buf, at) >> replica & 1 else 1 << replica)"
-         " | get_u32(self.buf, at)"),
+         "get_u32(self.buf, at) | 1 << replica"
+         " | (get_u32(self.buf, at) + 1 & 15) * (get_u32(self.buf, at) >> replica & 1)"),
     ),
     _defect(
         "second_pre_prepare", "a second pre-prepare of the primary replaces the first", "primary",

@@ -13,7 +13,24 @@ from tinybft.execution import Execution
 BY_NAME = {defect.name: defect for defect in DEFECTS}
 
 # (defect, hunt, seed, oracle)
-KNOWN = ()
+KNOWN = (
+    ("commit_digest", "primary", 9, "S4"),
+    ("primary_prepares", "split", 1, "L1"),
+    ("no_doubt", "primary", 3, "S3"),
+    ("vote_tags", "backup", 2, "S1"),
+    ("slot_reuse", "clog", 1, "S1"),
+    ("request_id", "primary", 1, "S3"),
+    ("stable_weak", "clog", 1, "S7"),
+    ("block", "absence", 1, "S6"),
+    ("p_lost", "forget", 4, "S1"),
+    ("batch_lost", "chain", 8, "L1"),
+    ("a1_later", "overtaken", 9, "S1"),
+    ("a2_none", "invent", 2, "S6"),
+    ("b_weak", "story", 3, "S1"),
+    ("x_short", "void", 3, "S1"),
+    ("unverified", "choice", 1, "S6"),
+    ("early_timer", "alone", 1, "L1"),
+)
 
 
 @pytest.mark.parametrize(("name", "hunt", "seed", "oracle"), KNOWN)
