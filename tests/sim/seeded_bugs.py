@@ -102,7 +102,7 @@ DEFECTS = (
     ),
     _defect(
         "anybody_proposes", "a forwarded pre-prepare needs no votes for it", "backup",
-        (Agreement, "_is_acceptable", "self._is_vouched(base)", "True"),
+        (Agreement, "_is_acceptable", "self.is_vouched(base)", "True"),
     ),
     # --- authenticity ---
     _defect(
