@@ -38,7 +38,10 @@ class Bodies:
         slots = self.slots
         handover = self.core.handover
         found = False
-        for seqno in range(handover.first_open(), self._end()):
+        first = self.core.progress.last_executed + 1
+        if handover.reagreeing:
+            first = handover.first_open()
+        for seqno in range(first, self._end()):
             base = slots.find(seqno)
             if base < 0 or not slots.has(base, HAS_BATCH):
                 continue
@@ -86,7 +89,10 @@ class Bodies:
         """The pending request of `client` is new and authentic: batches may wait for it."""
         slots = self.slots
         handover = self.core.handover
-        for seqno in range(handover.first_open(), self._end()):
+        first = self.core.progress.last_executed + 1
+        if handover.reagreeing:
+            first = handover.first_open()
+        for seqno in range(first, self._end()):
             base = slots.find(seqno)
             if base < 0 or not slots.has(base, PRE_PREPARED) or slots.has(base, ACCEPTED):
                 continue

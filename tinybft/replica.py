@@ -140,8 +140,13 @@ class Replica:
     @micropython.native
     def tick(self, now):
         self.progress.now = now
-        expired = self.core.view_change.tick(now)
-        if self.core.status.tick(now) or expired:
+        core = self.core
+        timers = core.timers
+        expired = False
+        # Almost every step ends here: no call before a look at the time is due.
+        if (now - timers.checked_at) & 0x3FFFFFFF >= timers.period_ms or not self.progress.active:
+            expired = core.view_change.tick(now)
+        if core.status.tick(now) or expired:
             self._settle()
 
     @micropython.native
@@ -159,7 +164,10 @@ class Replica:
     @micropython.native
     def remaining_ms(self, now):
         core = self.core
-        return min(core.status.remaining_ms(now), core.timers.remaining_ms(now))
+        remaining = core.status.remaining_ms(now)
+        if remaining > core.timers.period_ms:
+            remaining = min(remaining, core.timers.remaining_ms(now))
+        return remaining
 
     @micropython.native
     def _settle(self):

@@ -117,7 +117,7 @@ class Status:
             return True
         if self.core.requests.waiting or not progress.active:
             return True
-        if self.core.handover.is_reagreeing():
+        if self.core.handover.reagreeing and self.core.handover.is_reagreeing():
             return True
         if executed // self._interval * self._interval > progress.low_mark:
             return True

@@ -29,10 +29,10 @@ class Timers:
         self.core = core
         self._request_ms = config.REQUEST_MS
         self._view_change_ms = config.VIEW_CHANGE_MS
-        self._period_ms = max(1, config.REQUEST_MS // _CHECKS_PER_TIMEOUT)
+        self.period_ms = max(1, config.REQUEST_MS // _CHECKS_PER_TIMEOUT)
         self._since = [0] * config.CLIENT_COUNT
         self._strikes = [0] * config.CLIENT_COUNT  # requests that expired since one was executed
-        self._checked_at = 0
+        self.checked_at = 0
         self._view_since = 0
         self._view_runs = False
         self._back_off = 0
@@ -81,10 +81,10 @@ class Timers:
         if not core.progress.active:
             limit = self._view_change_ms << self._back_off
             return self._is_armed() and elapsed(now, self._view_since) >= limit
-        passed = elapsed(now, self._checked_at)
-        if passed < self._period_ms:
+        passed = elapsed(now, self.checked_at)
+        if passed < self.period_ms:
             return False
-        self._checked_at = now
+        self.checked_at = now
         if not self._is_armed():
             return False
         if passed > self._request_ms // 2:
@@ -114,6 +114,6 @@ class Timers:
         if not self._is_armed():
             return self._view_change_ms
         if self.core.progress.active:
-            return max(0, self._period_ms - elapsed(now, self._checked_at))
+            return max(0, self.period_ms - elapsed(now, self.checked_at))
         limit = self._view_change_ms << self._back_off
         return max(0, limit - elapsed(now, self._view_since))

@@ -39,7 +39,7 @@ RATIO_TARGETS = {5: 0.5, 10: 0.25, 20: 0.1}
 @click.option("--mix", type=click.Choice(["put", "get", "all"]), help="[put; --failover: all]")
 @click.option("--jitter-ms", default=0, type=click.IntRange(0, 1000), help="Reorders frames.")
 @click.option("--seed", default=1, show_default=True)
-@click.option("--heap", default="512K", show_default=True, help="Heap of each replica.")
+@click.option("--heap", default="640K", show_default=True, help="Heap of each replica.")
 @click.option("--instructions", is_flag=True, help="Count instructions per operation instead.")
 @click.option("--config", "file", metavar="FILE", help="Configuration. [config.toml]")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")

@@ -37,7 +37,7 @@ class Options:
     restart: bool = True
     rounds: int = 1  # so often one is killed, one after another
     seed: int = 1
-    heap: str = "512K"
+    heap: str = "640K"
     report_ms: int = REPORT_MS
     keep: bool = False
     wrappers: dict = field(default_factory=dict)  # {node_id: command to run it under}
