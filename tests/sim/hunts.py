@@ -283,6 +283,10 @@ class Links:
         """These messages reach nobody, or `but` alone; all others pass."""
         self._blocked = {(i, kind) for i in range(4) for kind in kinds if i != but}
 
+    def deafen(self, i, kind):
+        """Beside what is blocked, replica `i` hears no message of this kind."""
+        self._blocked.add((i, kind))
+
 
 def _begins_view(sim, i, count=1):
     """A predicate: replica `i` is active, `count` views further than now."""
@@ -386,6 +390,27 @@ def void(sim, draw):
     links.block("COMMIT", but=first)
     executed = sim.executed(first)
     sim.run_until(lambda: sim.executed(first) > executed, 50)
+    links.away = {first}
+    sim.run_until(_begins_view(sim, second), 300)
+    links.block()
+    sim.run(draw.randrange(100, 300))
+    load.stopped = True
+    links.away = set()
+    recover(sim, liar)
+
+
+def impostor(sim, draw):
+    """One replica alone learns what is committed and is away; the primary of the next view shows
+    a VIEW-CHANGE in somebody else's name that knows of nothing."""
+    liar = Liar(sim, 1, draw, {"votes", "claims", "choice"})
+    liar.favourite = "forged"
+    first, second = draw.sample((0, 2, 3), 2)
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(20, 60))
+    links.block("COMMIT", but=first)
+    links.deafen(second, "PREPARE")
+    sim.run_until(lambda: sim.executed(first) > sim.executed(second), 60)
     links.away = {first}
     sim.run_until(_begins_view(sim, second), 300)
     links.block()
@@ -567,6 +592,7 @@ HUNTS = {
         Hunt("forget", "what one replica executed must be kept over two views", forget),
         Hunt("invent", "a primary claims to have prepared something else", invent),
         Hunt("void", "one replica knows that a null is committed", void),
+        Hunt("impostor", "a primary that makes up the VIEW-CHANGE of another one", impostor),
         Hunt("split", "a primary that equivocates and falls silent", split),
         Hunt("starve", "a primary that serves all clients but one", starve),
         Hunt("unseen", "VIEW-CHANGEs that only the new primary can check", unseen),

@@ -251,7 +251,7 @@ DEFECTS = (
         (ViewChange, "members", "replica == own_id or count >= self._ack_count", "True"),
     ),
     _defect(
-        "unproven_change", "a VIEW-CHANGE without good tag needs no acks", "story choice",
+        "unproven_change", "a VIEW-CHANGE without good tag needs no acks", "impostor choice",
         (ViewChange, "has", "return good or", "return True or"),
     ),
     _defect(

@@ -1,6 +1,6 @@
 """The program of one node process: a replica on MicroPython, or the external host client.
 
-    micropython -X heapsize=512K -m tools.cluster.replica PLAN.json
+    micropython -X heapsize=640K -m tools.cluster.replica PLAN.json
     python -m tools.cluster.replica PLAN.json
 
 PLAN.json (tools/cluster/plans.py writes it) says which node this is, where its keys and
