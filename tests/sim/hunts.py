@@ -313,11 +313,7 @@ def overtaken(sim, draw):
     links.away = {second}
     links.block("COMMIT", "PREPARE")
     sim.run_until(_begins_view(sim, first), 300)
-    links.block()
-    sim.run(draw.randrange(100, 300))
-    load.stopped = True
-    links.away = set()
-    recover(sim, liar)
+    _end(sim, draw, links, load, liar)
 
 
 def chain(sim, draw):
@@ -359,6 +355,15 @@ def invent(sim, draw):
     _two_views_without_one(sim, draw, liar)
 
 
+def _end(sim, draw, links, load, liar):
+    """All is heard again, after a while by who was away too."""
+    links.block()
+    sim.run(draw.randrange(100, 300))
+    load.stopped = True
+    links.away = set()
+    recover(sim, liar)
+
+
 def _two_views_without_one(sim, draw, liar):
     first, second = draw.sample([i for i in range(4) if i != liar.i], 2)
     links = Links(sim)
@@ -369,11 +374,7 @@ def _two_views_without_one(sim, draw, liar):
     links.away = {first}
     links.block("COMMIT", "PREPARE")
     sim.run_until(_begins_view(sim, second, 2), 800)
-    links.block()
-    sim.run(draw.randrange(100, 300))
-    load.stopped = True
-    links.away = set()
-    recover(sim, liar)
+    _end(sim, draw, links, load, liar)
 
 
 def void(sim, draw):
@@ -392,11 +393,7 @@ def void(sim, draw):
     sim.run_until(lambda: sim.executed(first) > executed, 50)
     links.away = {first}
     sim.run_until(_begins_view(sim, second), 300)
-    links.block()
-    sim.run(draw.randrange(100, 300))
-    load.stopped = True
-    links.away = set()
-    recover(sim, liar)
+    _end(sim, draw, links, load, liar)
 
 
 def impostor(sim, draw):
@@ -413,11 +410,7 @@ def impostor(sim, draw):
     sim.run_until(lambda: sim.executed(first) > sim.executed(second), 60)
     links.away = {first}
     sim.run_until(_begins_view(sim, second), 300)
-    links.block()
-    sim.run(draw.randrange(100, 300))
-    load.stopped = True
-    links.away = set()
-    recover(sim, liar)
+    _end(sim, draw, links, load, liar)
 
 
 def split(sim, draw):
