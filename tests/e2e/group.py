@@ -12,6 +12,11 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 NODE_COUNT = 5
 
 
+def _heed_interrupts():
+    """A shell lets its background jobs ignore SIGINT, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 class Group:
     """One run folder with a configuration of its own; `tinybft(...)` runs the command in it."""
 
@@ -32,7 +37,11 @@ class Group:
         """A running supervisor whose workload has begun."""
         command = [sys.executable, "-m", "tools.cli", *self.cluster_command(*arguments)]
         supervisor = subprocess.Popen(
-            list(map(str, command)), cwd=ROOT, stdout=subprocess.DEVNULL, process_group=0
+            list(map(str, command)),
+            cwd=ROOT,
+            stdout=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=_heed_interrupts,
         )
         wait_until((self.run_dir / "cluster.json").exists)
         return supervisor
