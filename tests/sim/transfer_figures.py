@@ -102,6 +102,8 @@ def away(checkpoints, radio, loss, seed):
     result = (sim.now_ms - begin, highest(sim) - executed, blocks_fetched(sim, AWAY))
     load.stop()
     assert level, f"not level after 120 s: {sim.executed(AWAY)} of {highest(sim)}"
+    sim.network(loss=0)
+    sim.check_liveness(60000)  # every replica casts a deciding vote, the one that came back too
     return result
 
 
