@@ -18,9 +18,12 @@ outside world. "Allocates nothing" means on MicroPython, after construction.
                                returns at once; may wake early; allocates nothing
     await wait_async(ms)       the same inside asyncio; may allocate
     entropy(buf)               fills buf with random bytes; may allocate (boot time only)
-    store                      non-volatile memory: read_into(address, buf), write(address, buf,
-                               length), size in bytes; a write is durable against the end of the
-                               program when it returns; None where none is configured
+    store                      non-volatile memory of `size` bytes: read_into(address, buf, length)
+                               fills buf[0:length], write(address, buf, length) returns when
+                               buf[0:length] is there to stay. Bytes go out one by one in the
+                               order of addresses: a power cut leaves the first of them, the
+                               byte under way is undefined. Allocates nothing; None where none
+                               is configured
     crypto                     see hal.crypto: only its digest_into allocates
     faults                     see hal.faults: one counter per named fault
     close()                    gives sockets and files back

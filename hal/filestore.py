@@ -2,7 +2,7 @@
 
 The file has a fixed size, zeros at first. A write is with the kernel when it returns: it
 survives the end of the process by whatever signal, not a power cut of the host. Nothing
-allocates on MicroPython, except a write of less than the whole buffer on CPython.
+allocates on MicroPython.
 """
 
 import os
@@ -33,18 +33,20 @@ class FileStore:
             )
         self.size = size
 
-    def read_into(self, address, buf):
-        """Fill buf from `address` on."""
-        self._check(address, len(buf))
+    def read_into(self, address, buf, length):
+        """Fill buf[0:length] from `address` on."""
+        self._check(address, buf, length)
         self._file.seek(address)
-        if self._file.readinto(buf) != len(buf):
+        if _ON_MICROPYTHON:
+            found = self._file.readinto(buf, length)
+        else:
+            found = self._file.readinto(memoryview(buf)[:length])
+        if found != length:
             raise OSError("the store's file has become shorter")
 
     def write(self, address, buf, length):
         """Write buf[0:length] at `address`."""
-        if length > len(buf):
-            raise ValueError("%d bytes of a buffer of %d" % (length, len(buf)))
-        self._check(address, length)
+        self._check(address, buf, length)
         self._file.seek(address)
         if _ON_MICROPYTHON:
             self._file.write(buf, length)
@@ -54,7 +56,9 @@ class FileStore:
     def close(self):
         self._file.close()
 
-    def _check(self, address, length):
+    def _check(self, address, buf, length):
+        if length > len(buf):
+            raise ValueError("%d bytes of a buffer of %d" % (length, len(buf)))
         if address < 0 or length < 0 or address + length > self.size:
             raise ValueError(
                 "%d bytes at %d are outside of a store of %d" % (length, address, self.size)

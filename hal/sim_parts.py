@@ -84,9 +84,9 @@ class Store:
         self.written = 0
         self.bytes_left = -1
 
-    def read_into(self, address, buf):
-        self._check(address, len(buf))
-        buf[:] = self.octets[address : address + len(buf)]
+    def read_into(self, address, buf, length):
+        self._check(address, length)
+        buf[:length] = self.octets[address : address + length]
 
     def write(self, address, buf, length):
         """Bytes go out one by one, in order: a cut leaves the first of them written."""

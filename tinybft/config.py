@@ -46,6 +46,7 @@ STORAGE_AGREEMENT = "ram"
 STORAGE_CHECKPOINT = "ram"
 STORAGE_EVENT = "ram"
 STORAGE_STATE = "ram"
+NVM_LENGTH = 0
 
 # [budget]
 RAM_MAX = 100000
@@ -79,6 +80,14 @@ SYSTEM_LENGTH = 16 + CLIENT_ENTRY_LENGTH * CLIENT_COUNT
 BLOCK_COUNT = STATE_BLOCK_COUNT + (SYSTEM_LENGTH + BLOCK_LENGTH - 1) // BLOCK_LENGTH
 # old blocks kept for snapshots, the worst case
 POOL_BLOCK_COUNT = (CHECKPOINT_COUNT - 1) * BLOCK_COUNT
+# what a replica said survives a power cut
+DURABLE = STORAGE_EVENT != "ram"
+# and so does the last stable checkpoint
+STATE_DURABLE = STORAGE_STATE != "ram"
+# bytes written at once of a block
+PAGE_LENGTH = 64 if BLOCK_LENGTH % 64 == 0 else 16
+# pages of the whole state
+PAGE_COUNT = BLOCK_COUNT * BLOCK_LENGTH // PAGE_LENGTH
 
 assert REPLICA_COUNT <= 31, "vote masks have 31 bits"
 assert CLIENT_COUNT >= REPLICA_COUNT, "every replica is a client too"

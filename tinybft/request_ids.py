@@ -27,7 +27,7 @@ class RequestIds:
             )
         self._store = store
         self._buf = bytearray(STORE_LENGTH)
-        store.read_into(0, self._buf)
+        store.read_into(0, self._buf, STORE_LENGTH)
         self._record = bytearray(_RECORD)
         self._turn = 0
         self._limit = self._recover()

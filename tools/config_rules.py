@@ -36,6 +36,10 @@ DERIVED = (
         "(CHECKPOINT_COUNT - 1) * BLOCK_COUNT",
         "old blocks kept for snapshots, the worst case",
     ),
+    ("DURABLE", 'STORAGE_EVENT != "ram"', "what a replica said survives a power cut"),
+    ("STATE_DURABLE", 'STORAGE_STATE != "ram"', "and so does the last stable checkpoint"),
+    ("PAGE_LENGTH", "64 if BLOCK_LENGTH % 64 == 0 else 16", "bytes written at once of a block"),
+    ("PAGE_COUNT", "BLOCK_COUNT * BLOCK_LENGTH // PAGE_LENGTH", "pages of the whole state"),
 )
 
 

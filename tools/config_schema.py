@@ -124,7 +124,7 @@ def _timeout(key, agreed=False):
 
 
 def _region(key):
-    kind = Choice(("ram",), later=("mirror", "nvm"))
+    kind = Choice(("ram", "mirror", "nvm"))
     return Parameter("storage", key, kind, name="STORAGE_" + key.upper())
 
 
@@ -154,6 +154,7 @@ PARAMETERS = (
     _region("checkpoint"),
     _region("event"),
     _region("state"),
+    Parameter("storage", "nvm_length", Whole(0, 2**24, "bytes of non-volatile memory")),
     Parameter("budget", "ram_max", Whole(1, 2**30 - 1, "bytes of all regions together")),
     Parameter("transport", "kind", Choice(("unix", "esp_now")), name="TRANSPORT"),
     _agreed("transport", "frame_length", Whole(64, 1400, "bytes in one radio frame or datagram")),

@@ -12,8 +12,8 @@ class Store:
         self.size = 64
         self._bytes = bytearray(64)
 
-    def read_into(self, address, buf):
-        for i in range(len(buf)):
+    def read_into(self, address, buf, length):
+        for i in range(length):
             buf[i] = self._bytes[address + i]
 
     def write(self, address, buf, length):

@@ -25,8 +25,8 @@ class RamStore:
     def __init__(self):
         self._bytes = bytearray(self.size)
 
-    def read_into(self, address, buf):
-        buf[:] = self._bytes[address : address + len(buf)]
+    def read_into(self, address, buf, length):
+        buf[:length] = self._bytes[address : address + length]
 
     def write(self, address, buf, length):
         self._bytes[address : address + length] = buf[:length]

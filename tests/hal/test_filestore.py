@@ -23,7 +23,7 @@ def test_new_store_is_zero():
     def check(path):
         store = FileStore(path, 100)
         buf = bytearray(b"\xa5" * 100)
-        store.read_into(0, buf)
+        store.read_into(0, buf, len(buf))
         assert buf == bytes(100) and store.size == 100
         store.close()
 
@@ -41,7 +41,7 @@ def test_write_is_with_the_kernel_when_it_returns():
         store.close()
         again = FileStore(path, 16)
         buf = bytearray(5)
-        again.read_into(2, buf)
+        again.read_into(2, buf, len(buf))
         assert buf == b"\0abcd"
         again.close()
 
@@ -54,7 +54,7 @@ def test_outside_of_the_store():
         for address, length in ((-1, 1), (16, 1), (9, 8), (0, 17), (1000, 1), (3, -1)):
             raises(ValueError, store.write, address, bytes(32), length)
         for address, length in ((-1, 1), (16, 1), (9, 8), (0, 17)):
-            raises(ValueError, store.read_into, address, bytearray(length))
+            raises(ValueError, store.read_into, address, bytearray(32), length)
         raises(ValueError, store.write, 0, bytes(3), 4)
         assert content(path) == bytes(16)
         store.close()
@@ -83,7 +83,7 @@ def test_store_allocates_nothing():
 
         def use():
             store.write(5, buf, 9)
-            store.read_into(5, buf)
+            store.read_into(5, buf, len(buf))
 
         assert bytes_allocated(use) == 0
         store.close()

@@ -15,8 +15,8 @@ class RamStore:
         self.size = size
         self._bytes = bytearray(size)
 
-    def read_into(self, address, buf):
-        buf[:] = self._bytes[address : address + len(buf)]
+    def read_into(self, address, buf, length):
+        buf[:length] = self._bytes[address : address + length]
 
     def write(self, address, buf, length):
         self._bytes[address : address + length] = buf[:length]

@@ -17,6 +17,12 @@ _RAW = {
     "STATE_LENGTH": 16384,
     "BLOCK_LENGTH": 1024,
     "TAG_LENGTH": 8,
+    "CONFIG_HASH": "0f77983f",
+    "STORAGE_AGREEMENT": "ram",
+    "STORAGE_CHECKPOINT": "ram",
+    "STORAGE_EVENT": "ram",
+    "STORAGE_STATE": "ram",
+    "NVM_LENGTH": 0,
 }
 
 
@@ -38,6 +44,10 @@ class Config:
         system_blocks = (self.SYSTEM_LENGTH + self.BLOCK_LENGTH - 1) // self.BLOCK_LENGTH
         self.BLOCK_COUNT = self.STATE_BLOCK_COUNT + system_blocks
         self.POOL_BLOCK_COUNT = (self.CHECKPOINT_COUNT - 1) * self.BLOCK_COUNT
+        self.DURABLE = self.STORAGE_EVENT != "ram"
+        self.STATE_DURABLE = self.STORAGE_STATE != "ram"
+        self.PAGE_LENGTH = 64 if self.BLOCK_LENGTH % 64 == 0 else 16
+        self.PAGE_COUNT = self.BLOCK_COUNT * self.BLOCK_LENGTH // self.PAGE_LENGTH
 
 
 def digest_into(buf, start, length, out, at):
