@@ -56,12 +56,15 @@ class FramI2c(Fram):
     """A store on `chips`, a sequence of (7-bit address, part); each must be there and be that.
 
     `chunk_length` bytes are moved per transfer; `verify` reads back every chunk written.
-    `faults` counts failed attempts (hal.faults). StoreError when a chip is not what it must be.
+    `faults` counts failed attempts (hal.faults). StoreError when a chip is not what it must be;
+    without `identify` it need only answer, for a bus that cannot send the reserved address.
     """
 
     _REMEDY = "check power, SDA, SCL and their pull-ups; a chip that holds SDA low needs power off"
 
-    def __init__(self, i2c, faults, chips, chunk_length=32, verify=False):
+    def __init__(  # noqa: PLR0913 - each is a choice of the device's main program
+        self, i2c, faults, chips, chunk_length=32, verify=False, identify=True
+    ):
         _check_places(chips)
         sizes = tuple(PARTS[part][0] for _, part in chips)
         super().__init__(faults, sizes, (_HEADER,) * len(chips), chunk_length, verify)
@@ -69,7 +72,10 @@ class FramI2c(Fram):
         self._devices = bytes(device for device, _ in chips)
         self._parts = tuple(part for _, part in chips)
         for chip in range(len(chips)):
-            self._identify(chip)
+            if identify:
+                self._identify(chip)
+            elif not self._answers(self._devices[chip]):
+                self._refuse_silence(chip)
 
     def _get(self, chip, at, length):
         device = self._devices[chip] | at >> 16
@@ -106,9 +112,13 @@ class FramI2c(Fram):
             )
         if self._answers(device):
             raise StoreError(
-                "%s answers, but gives no device id: it is another part (an EEPROM?); use one of"
-                " %s" % (self._name(chip), ", ".join(sorted(PARTS)))
+                "%s answers, but gives no device id: it is another part (an EEPROM?), use one of"
+                " %s; or the bus cannot send address 0x7c, then say identify=False"
+                % (self._name(chip), ", ".join(sorted(PARTS)))
             )
+        self._refuse_silence(chip)
+
+    def _refuse_silence(self, chip):
         raise StoreError(
             "%s does not answer; these addresses do: %s: %s; and pins A2, A1, A0"
             % (self._name(chip), self._answering(), self._REMEDY)

@@ -42,7 +42,7 @@ class I2cChip:
         self.memory = bytearray(size)
         self.write_protected = False
         self.present = True
-        self.rolled_over = 0  # accesses behind the end within one transfer
+        self.carried_over = 0  # accesses behind the end of a 64 KiB page within one transfer
         self._size = size
         self._device = device
         self._pages = -(-size // _PAGE)
@@ -56,11 +56,11 @@ class I2cChip:
         self._state = _IDLE
         self._latch = 0x1234 % self._size  # undefined after power-on
         self._selected_for_id = False
-        self._wrapped = False
+        self._page_left = False
 
     def start(self):
         self._state = _IDLE
-        self._wrapped = False
+        self._page_left = False
 
     def stop(self):
         self._state = _IDLE
@@ -128,12 +128,11 @@ class I2cChip:
             self.memory[self._latch] = value
 
     def _advance(self):
-        if self._wrapped:
-            self.rolled_over += 1
-        self._latch += 1
-        if self._latch == self._size:
-            self._latch = 0
-            self._wrapped = True
+        if self._page_left:
+            self.carried_over += 1
+        self._latch = (self._latch + 1) % self._size
+        if self._latch % _PAGE == 0:
+            self._page_left = True
 
 
 class I2cBus:

@@ -19,7 +19,7 @@ class SpiChip:
         self.memory = bytearray(size)
         self.status = 0
         self.present = True
-        self.rolled_over = 0
+        self.carried_over = 0
         self._size = size
         self._address_length = 2 if size <= 65536 else 3
         self._id = manufacturer + bytes((0x20 | density, 3))
@@ -71,7 +71,7 @@ class SpiChip:
     def _data(self, octet):
         if self._latch == self._size:
             self._latch = 0
-            self.rolled_over += 1
+            self.carried_over += 1
         found = self.memory[self._latch]
         if self._opcode == _WRITE:
             found = -1

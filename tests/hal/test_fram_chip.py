@@ -20,13 +20,13 @@ def test_bytes_follow_the_address_and_roll_over_at_the_end():
     memory = bus.chips[0].memory
     assert memory[0x7FFE:] == b"ab" and memory[:2] == b"cd"
     assert read(bus, 0x50, 0x7FFE, 4) == b"abcd"
-    assert bus.chips[0].rolled_over == 4
+    assert bus.chips[0].carried_over == 4
 
 
 def test_last_byte_alone_is_no_roll_over():
     bus = bus_of("FM24V05")
     bus.writeto(0x50, b"\xff\xffz")
-    assert bus.chips[0].memory[65535] == 122 and not bus.chips[0].rolled_over
+    assert bus.chips[0].memory[65535] == 122 and not bus.chips[0].carried_over
 
 
 def test_upper_address_bit_of_a_small_part_is_ignored():
@@ -40,6 +40,7 @@ def test_page_select_bit_is_bit_16_of_the_latch():
     bus.writeto(0x50, b"\xff\xffab")
     bus.writeto(0x51, b"\xff\xffcd")
     memory = bus.chips[0].memory
+    assert bus.chips[0].carried_over == 2  # b and d
     assert memory[65535:65537] == b"ab"
     assert memory[131071] == ord("c") and memory[0] == ord("d")
     assert read(bus, 0x51, 0, 1) == b"b"

@@ -31,8 +31,8 @@ def read(store, address, length):
     return buf
 
 
-def rolled_over(bus):
-    return sum(chip.rolled_over for chip in bus.chips)
+def carried_over(bus):
+    return sum(chip.carried_over for chip in bus.chips)
 
 
 def refusal(function, *arguments, **options):
@@ -56,7 +56,7 @@ def test_every_part_alone_to_its_last_byte():
             store.write(address, data, 100)
             assert read(store, address, 100) == data
             assert bus.chips[0].memory[address : address + 100] == data
-        assert not rolled_over(bus)
+        assert not carried_over(bus)
 
 
 def test_chips_lie_one_behind_the_other():
@@ -67,7 +67,7 @@ def test_chips_lie_one_behind_the_other():
         store.write(boundary - 99, data, 200)
         assert read(store, boundary - 99, 200) == data
         assert content(store)[boundary - 99 : boundary + 101] == data
-    assert not rolled_over(bus)
+    assert not carried_over(bus)
 
 
 @property_test(count=100)
@@ -93,7 +93,7 @@ def test_store_is_an_array_of_bytes(draw):
     for address in model:
         assert memory[address] == model[address]
     assert len(memory) - memory.count(b"\0") == sum(1 for value in model.values() if value)
-    assert not rolled_over(bus) and not faults.store_transfer
+    assert not carried_over(bus) and not faults.store_transfer
 
 
 def test_only_what_was_asked_for_is_written():
@@ -182,7 +182,13 @@ def test_part_that_nobody_knows():
 def test_chip_without_a_device_id():
     bus = I2cBus([I2cChip("MB85RC256V", has_id=False)])
     text = refusal(FramI2c, bus, Faults(), ((0x50, "MB85RC256V"),))
-    assert "gives no device id" in text and "EEPROM" in text
+    assert "gives no device id" in text and "EEPROM" in text and "identify=False" in text
+    store = FramI2c(bus, Faults(), ((0x50, "MB85RC256V"),), identify=False)
+    store.write(9, b"taken", 5)
+    assert read(store, 9, 5) == b"taken"
+    bus.chips[0].present = False
+    text = refusal(FramI2c, bus, Faults(), ((0x50, "MB85RC256V"),), identify=False)
+    assert "does not answer" in text
 
 
 def test_chips_that_cannot_be():
@@ -237,6 +243,17 @@ def test_many_faults(draw):
     address = 32768 - draw.integer(0, 40)
     store.write(address, data, 40)
     assert content(store) == bytes(address) + data + bytes(store.size - address - 40)
+
+
+def test_attempts_are_counted_per_transfer():
+    """One fault in every second transfer or so: more than a single transfer may have."""
+    data = message_of(200, 1)
+    for kind in KINDS:
+        store, bus, faults = store_on(PAIR, chunk_length=8)
+        for number in range(3, 1000, 29):
+            bus.faults[bus.octets + number] = kind
+        store.write(0, data, 200)
+        assert read(store, 0, 200) == data and faults.store_transfer > 10
 
 
 def test_chip_that_has_gone():

@@ -47,7 +47,7 @@ def test_every_part_alone_to_its_last_byte():
             store.write(address, data, 100)
             assert read(store, address, 100) == data
             assert bus.chips[0].memory[address : address + 100] == data
-        assert not bus.chips[0].rolled_over and not faults.store_transfer
+        assert not bus.chips[0].carried_over and not faults.store_transfer
 
 
 @property_test(count=60)
@@ -65,7 +65,7 @@ def test_store_is_an_array_of_bytes(draw):
         else:
             assert read(store, address, length) == model[address : address + length]
     assert content(store) == model
-    assert not any(chip.rolled_over for chip in bus.chips)
+    assert not any(chip.carried_over for chip in bus.chips)
 
 
 def test_chips_that_cannot_be():
