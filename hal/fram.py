@@ -10,7 +10,7 @@ twice after one behind it was, so that a power cut leaves a prefix even then. Wh
 acknowledged is trusted, unless `verify` asks for every chunk to be read back.
 
 RAM: one frame of header and chunk, and one view for each of its lengths, because slicing
-allocates: about 25 bytes per byte of the chunk on a 32-bit MicroPython (800 bytes for 32).
+allocates: about 25 bytes per byte of the chunk on a 32-bit MicroPython (1.1 KB in all for 32).
 
 A driver has, for a chip's index, an address `at` within it and a length:
     _get(chip, at, length)    fills frame[0:length]; OSError when it failed
