@@ -12,10 +12,10 @@ AWAY = 2  # who is off before the scene begins, where somebody is
 
 
 def level(sim):
-    """All that are on have executed the same, and nobody fetches."""
+    """All that are on have executed the same, their windows are the same, and nobody fetches."""
     ids = sim.correct_replicas()
     at_rest = not any(sim.core(i).transfer.running for i in ids)
-    return at_rest and len({sim.executed(i) for i in ids}) == 1
+    return at_rest and len({(sim.executed(i), sim.stable(i)) for i in ids}) == 1
 
 
 def settle(sim):
@@ -190,8 +190,11 @@ class Rejoin(Scene):
 
     def begin(self):
         self.sim.restart(AWAY)
-        for _ in range(3 * self.sim.config.WINDOW):
+        for _ in range(self.sim.config.WINDOW + 3):
             self.submit(CLIENT)
+
+    def is_over(self):
+        return not self.sim.abstains(AWAY) and super().is_over()
 
 
 class Outage(Scene):

@@ -24,11 +24,11 @@ class Liveness:
         begin = sim.now_ms
         view = max((sim.view(i) for i in sim.correct_replicas()), default=0)
         handles = [h for h in sim.handles if not h.done and self._counts(h)]
+        late = [h for h in handles if sim.abstains(h.client)]
+        handles = [h for h in handles if h not in late]
         if not handles:
             handles = [sim.submit(self._some_client(), sim.sample_operation())]
-        if not sim.run_until(lambda: all(h.done or h.lost for h in handles), ms):
-            left = [h for h in handles if not (h.done or h.lost)]
-            self._fail("L1", f"{len(left)} operations unanswered after {ms} ms, as {left[0]}")
+        self._answers(handles, ms)
         answered_ms = sim.now_ms - begin
         self._settle(ms)
         settled_ms = sim.now_ms - begin
@@ -37,6 +37,7 @@ class Liveness:
             limit = sim.fault_count + 1
             self._fail("L3", f"{views} view changes after faults stopped, at most {limit} are due")
         self._rejoin(ms)
+        self._answers(late, ms)
         self._deciding_votes(ms)
         sim.oracles.check_survival()
         return {
@@ -49,6 +50,11 @@ class Liveness:
             "latencies_ms": [h.latency_ms for h in handles if h.done],
         }
 
+    def _answers(self, handles, ms):
+        if not self._sim.run_until(lambda: all(h.done or h.lost for h in handles), ms):
+            left = [h for h in handles if not (h.done or h.lost)]
+            self._fail("L1", f"{len(left)} operations unanswered after {ms} ms, as {left[0]}")
+
     def _counts(self, handle):
         client = handle.client
         return not handle.lost and self._sim.is_up(client) and self._sim.is_correct_client(client)
@@ -57,7 +63,8 @@ class Liveness:
         """An external client if there is one, else a correct replica that is on."""
         sim = self._sim
         ids = [*range(sim.replica_count, sim.client_count), *sim.replicas]
-        return next(i for i in ids if sim.is_up(i) and sim.is_correct_client(i))
+        sound = (i for i in ids if sim.is_up(i) and sim.is_correct_client(i))
+        return next(i for i in sound if not sim.abstains(i))
 
     def _settle(self, ms):
         """All correct replicas at one seqno: at once, or with the next checkpoint.

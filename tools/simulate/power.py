@@ -27,7 +27,7 @@ class Power:
     def restart(self, i, wipe=False):
         """Power on (off first, if it is on), with the store as it is, or empty (`wipe`).
 
-        A wiped device has lost its request ids: its client is not counted as correct any more.
+        See `wipe` for what becomes of its client.
         """
         self.crash(i)
         if wipe:
@@ -99,10 +99,12 @@ class Power:
 
     def wipe(self, i, value=0):
         """Every byte of the store becomes `value`. The client of the device forgets which
-        request ids it has used: it is not counted as correct any more."""
+        request ids it has used, and is not counted as correct any more; but that of a replica
+        with durable regions waits until it is told."""
         self.log(f"the store of {self.name(i)} is wiped with 0x{value:02x}")
         self.device(i).store.wipe(value)
-        self.faulty_clients.add(self.device(i).node_id)
+        if not (self.config.DURABLE and self.device(i).node_id < self.replica_count):
+            self.faulty_clients.add(self.device(i).node_id)
 
     def swap_stores(self, i, j):
         """Two devices that are off get the memory of each other."""

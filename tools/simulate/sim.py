@@ -30,6 +30,7 @@ from hal.sim_radio import CPU_US, Radio
 from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
 from tinybft.auth import Authenticator
+from tinybft.identity import format_store
 from tinybft.node import Node
 from tinybft.structure import Wire
 from tools.simulate import operations
@@ -174,7 +175,9 @@ class Sim(Power):
         hal = self.world.hals[client]
         if not self._waiting[client] or self._outstanding[client] is not None:
             return
-        if hal.up and not hal.frozen and not hal.node.client.busy:
+        if not hal.up or hal.frozen or hal.node.client.has_lost_ids:
+            return
+        if not hal.node.client.busy:
             handle = self._waiting[client].popleft()
             self._outstanding[client] = handle
             hal.act(lambda: self._begin(hal, handle))
@@ -213,8 +216,6 @@ class Sim(Power):
     def _format_store(self, hal):
         """What provisioning does: the memory says whose it is."""
         if self.config.DURABLE and hal.node_id < self.replica_count:
-            from tinybft.durability import format_store
-
             format_store(hal.store, self.config, hal.node_id, hal.crypto.digest_into)
             hal.store.reset_counts()
 
