@@ -30,8 +30,10 @@ from hal.unix import Hal, HalError
 from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
+from tinybft.request_ids import StoreError as UntrustedStore
 from tools.cluster.driver import Driver, elapsed_us, now_us
 from tools.cluster.ledger import Ledger
+from tools.cluster.tap import Tap
 from tools.cluster.workload import Workload, layout_of
 
 WARM_UP_OPERATIONS = 100  # after these, memory must not grow any more
@@ -185,7 +187,16 @@ def node_of(plan):
             + "; each node needs its own file"
         )
     crypto = Crypto(node_id, keys, config.TAG_LENGTH)
-    hal = Hal(config, node_id, crypto, store_path=plan["store_path"], **plan["network"])
+    hal = Hal(
+        config,
+        node_id,
+        crypto,
+        store_path=plan["store_path"],
+        store_length=plan["store_length"],
+        **plan["network"],
+    )
+    if plan["tap"] is not None:
+        hal.send = Tap(hal.send, plan["tap"]).send
     service = KeyValueStore() if node_id < config.REPLICA_COUNT else None
     return Node(hal, config, service)
 
@@ -214,7 +225,7 @@ def main(plan_path):
 if __name__ == "__main__":
     try:
         main(sys.argv[1])
-    except (HalError, KeyFileError, StoreError) as error:
+    except (HalError, KeyFileError, StoreError, UntrustedStore) as error:
         print("error: " + str(error))
         sys.exit(2)
     except MemoryError as error:
