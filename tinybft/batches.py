@@ -226,6 +226,40 @@ class Batches:
             slots.buf, slots.batch_at(base), length, slots.buf, slots.digest_at(base)
         )
 
+    # --- after a restart ---
+
+    def restore(self, base, store, address):
+        """Read time and bodies of a batch from the store; entries and digest follow from them.
+
+        False if they are not well-formed. Allocates.
+        """
+        core = self.core
+        slots = self.slots
+        buf = slots.buf
+        batch = slots.batch_at(base)
+        view = memoryview(buf)
+        store.read_into(address, view[batch : batch + 8], wire.BATCH_HEADER_LENGTH)
+        count = slots.request_count(base)
+        if count > self._count_max:
+            return False
+        at = slots.body_at(base, 0)
+        end = at + slots.bodies_length_max
+        address += wire.BATCH_HEADER_LENGTH
+        store.read_into(address, view[at:end], slots.bodies_length_max)
+        for i in range(count):
+            if not core.wire.is_request(buf, at, end):
+                return False
+            core.auth.digest_message(buf, at, core.wire.body_end(buf, at))
+            entry = slots.entry_at(base, i)
+            length = wire.length(buf, at)
+            wire.put_entry(buf, entry, wire.request_sender(buf, at), length, wire.seqno(buf, at))
+            copy(buf, entry + wire.ENTRY_DIGEST, core.auth.digest, 0, 32)
+            at += length
+        slots.set_held(base, (1 << count) - 1)
+        slots.set_doubts(base, 0)
+        self._digest(base)
+        return True
+
     # --- entries ---
 
     @micropython.native

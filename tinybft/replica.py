@@ -13,7 +13,7 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     bodies              requests that batches name        transfer    catching up by state
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
-    handover            batches from view to view
+    handover            batches from view to view        durability  what survives a power cut
 """
 
 from tinybft import faults, wire
@@ -24,6 +24,7 @@ from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
 from tinybft.clock import GroupClock
 from tinybft.compat import micropython
+from tinybft.durability import Durability, Volatile
 from tinybft.execution import Execution
 from tinybft.faults import Faults
 from tinybft.handover import Handover
@@ -31,6 +32,7 @@ from tinybft.newview import NewView
 from tinybft.post import Post
 from tinybft.progress import Progress
 from tinybft.quorum import Quorum
+from tinybft.recovery import Recovery
 from tinybft.requests import Replies, Requests
 from tinybft.slots import Slots
 from tinybft.state import State
@@ -44,8 +46,9 @@ from tinybft.viewchange import ViewChange
 class Core:
     """What the parts of one replica share; each part gets it and keeps what it needs."""
 
-    def __init__(self, config, replica_id, memory, auth, send, jitter):
+    def __init__(self, config, replica_id, memory, auth, send, jitter, store=None):  # noqa: PLR0913
         self.config = config
+        self.store = store
         self.memory = memory
         self.auth = auth
         self.random = jitter
@@ -61,6 +64,9 @@ class Core:
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
     def join(self, service):
+        self.durability = Volatile()
+        if self.config.DURABLE:
+            self.durability = Durability(self, self.store, Recovery(self, self.store))
         self.status = Status(self)
         self.timers = Timers(self)
         self.requests = Requests(self)
@@ -76,6 +82,7 @@ class Core:
         self.new_view = NewView(self)
         self.execution = Execution(self, service)
         self.state.take_checkpoint(0)
+        self.durability.recover()
 
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""
@@ -85,13 +92,16 @@ class Core:
 
 
 class Replica:
-    def __init__(self, config, replica_id, memory, auth, send, service, jitter):
-        core = Core(config, replica_id, memory, auth, send, jitter)
+    def __init__(  # noqa: PLR0913 - what a replica is made of
+        self, config, replica_id, memory, auth, send, service, jitter, store=None
+    ):
+        core = Core(config, replica_id, memory, auth, send, jitter, store)
         core.join(service)
         self.core = core
         self.progress = core.progress
         self._replica_id = replica_id
         self._settling = False
+        self._resuming = config.DURABLE
         self._executed = 0  # where the progress stood when it was last reported to `status`
         self._low_mark = 0
         self._inline_max = config.INLINE_LENGTH_MAX
@@ -140,6 +150,8 @@ class Replica:
     @micropython.native
     def tick(self, now):
         self.progress.now = now
+        if self._resuming:
+            self._resume()
         core = self.core
         timers = core.timers
         expired = False
@@ -148,6 +160,12 @@ class Replica:
             expired = core.view_change.tick(now)
         if core.status.tick(now) or expired:
             self._settle()
+
+    def _resume(self):
+        """The first step after boot."""
+        self._resuming = False
+        self.core.durability.resume()
+        self._settle()
 
     @micropython.native
     def on_own_request(self, buf):

@@ -72,8 +72,10 @@ class Slots:
     # --- over views ---
 
     def keep(self, base):
-        """Copy the slot, complete, to the second ring: its batch prepared."""
-        copy(self.buf, self._kept(get_u32(self.buf, base)), self.buf, base, self._size)
+        """Copy the slot, complete, to the second ring: its batch prepared. Returns the copy."""
+        kept = self._kept(get_u32(self.buf, base))
+        copy(self.buf, kept, self.buf, base, self._size)
+        return kept
 
     def _kept(self, seqno):
         return (self._window + seqno % self._window) * self._size
@@ -202,6 +204,10 @@ class Slots:
         for i in range(index):
             at += wire.entry_length(self.buf, wire.entry_at(batch, i))
         return at
+
+    def bodies_length(self, base):
+        """Bytes of all bodies of the batch together."""
+        return self.body_at(base, self.request_count(base)) - base - self._bodies
 
     @micropython.native
     def put_body(self, base, index, message, message_at):

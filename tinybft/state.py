@@ -30,6 +30,7 @@ Allocates: nothing but inside `digest_into` (and for sequence numbers from 2**30
 
 from tinybft.compat import const
 from tinybft.octets import copy, equal, fill
+from tinybft.pages import DirtyPages
 from tinybft.partition import (
     ENTRY_LENGTH,
     SCRATCH_LENGTH,
@@ -93,6 +94,7 @@ class State:
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
         interior_count = self.tree.root + 1 - self.tree.leaf_count
         self.snapshots = Snapshots(config, fields, interior_count)
+        self.dirty = DirtyPages(config) if config.STATE_DURABLE else None
         self._block_length = config.BLOCK_LENGTH
         self._blocks = fields("blocks")
         self._scratch = fields("scratch")
@@ -123,6 +125,8 @@ class State:
             if not self._modified[block]:
                 self._preserve(block)
         copy(self._blocks, offset, buf, start, length)
+        if self.dirty:
+            self.dirty.mark(offset, length)
 
     def _preserve(self, block):
         assert not self.installing, "write during state transfer"
@@ -144,7 +148,12 @@ class State:
                 self.tree.update_leaf(block, seqno, self._blocks)
             self.tree.update_interiors()
             fill(self._modified, 0, len(self._modified), 0)
-        snapshots.open(seqno)
+        self._open(seqno)
+
+    def _open(self, seqno):
+        self.snapshots.open(seqno)
+        if self.dirty:
+            self.dirty.close(self.snapshots.newest_slot())
 
     def _update_leaves(self, seqno):
         snapshots, tree = self.snapshots, self.tree
@@ -181,6 +190,8 @@ class State:
             snapshots.restore(block, self._blocks)
             self._modified[block] = 0
         snapshots.forget_changes()
+        if self.dirty:
+            self.dirty.forget()
 
     # Held checkpoints, as state transfer serves them.
 
@@ -290,5 +301,25 @@ class State:
         if not equal(tree.entries, tree.root * _ENTRY + _DIGEST_AT, digest, digest_at, _DIGEST):
             return False
         self.installing = False
-        self.snapshots.open(seqno)
+        self._open(seqno)
         return True
+
+    # Boot.
+
+    def put_raw(self, offset, buf, length):
+        """Bytes of the image that `restore` is about to check."""
+        copy(self._blocks, offset, buf, 0, length)
+
+    def restore(self, seqno, image, digest, digest_at):
+        """Effects: the state is checkpoint `seqno`, the only one held.
+
+        Requires: the blocks are those of `image`, which says when each was modified. False, and
+        installing: they do not have the digest.
+        """
+        while self.snapshots.count:
+            self.snapshots.release_oldest()
+        self.installing = True
+        fill(self._modified, 0, len(self._modified), 0)
+        for block in range(self.tree.leaf_count):
+            self.tree.update_leaf(block, image.modified(block), self._blocks)
+        return self.finish_install(seqno, digest, digest_at)

@@ -21,6 +21,7 @@ ALONE = [
     ({"authentication.tag_length": "17"}, "authentication.tag_length", "must lie in 8..16"),
     ({"timeouts.repair_ms": "0"}, "timeouts.repair_ms", "must lie in 1..536870911"),
     ({"timeouts.request_ms": "536870912"}, "timeouts.request_ms", "half the range"),
+    ({"storage.agreement": '"fram"'}, "storage.agreement", "is not a known choice"),
     ({"storage.event": '"disk"'}, "storage.event", "not a known choice"),
     ({"storage.checkpoint": "1"}, "storage.checkpoint", "must be a string, not an integer"),
     ({"transport.kind": '"pigeon"'}, "transport.kind", 'use "unix", "esp_now"'),

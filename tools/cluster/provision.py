@@ -5,10 +5,10 @@ not that of a group that --keep left behind, see kept.py. From then on only the 
 to it: one that finds its memory gone, or somebody else's, says so and does not help itself.
 """
 
-from tinybft.durability import format_store
-
 from hal.crypto import digest_into
 from hal.filestore import FileStore, StoreError
+from tinybft.identity import format_store
+from tinybft.request_ids import STORE_LENGTH
 from tools.cluster.plans import store_length
 from tools.refusal import Refusal
 
@@ -25,6 +25,9 @@ def provision(folder, config):
         except StoreError as error:
             raise Refusal(str(error)) from error
         try:
+            request_ids = bytearray(STORE_LENGTH)
+            store.read_into(0, request_ids, STORE_LENGTH)
             format_store(store, config, replica_id, digest_into)
+            store.write(0, request_ids, STORE_LENGTH)
         finally:
             store.close()

@@ -12,6 +12,7 @@ from tools.cluster.ledger import ACKNOWLEDGED
 from tools.cluster.outage import Outages
 from tools.cluster.plans import client_ids, plan, shares
 from tools.cluster.powercuts import PowerCuts
+from tools.cluster.provision import provision
 from tools.cluster.reports import Reports
 from tools.cluster.result import ledgers
 from tools.cluster.sniffer import Sniffer
@@ -56,8 +57,6 @@ class Course:
         boot: how often they were started before; 0 makes them a new group.
         """
         if self.config.DURABLE and not boot:
-            from tools.cluster.provision import provision
-
             provision(self.folder, self.config)
         replicas = range(self.config.REPLICA_COUNT)
         for node_id in sorted({*replicas, *self.clients}):

@@ -82,9 +82,11 @@ def _replica_lines(told):
 def _durability_words(told):
     if told["mode"] == "volatile":
         return "nothing survives a restart"
-    words = f"{told['bytes_written']} bytes written in {told['writes']} writes"
+    words = f"stable {told['low_mark']}, state of {told['image']}"
+    if "writes" in told:
+        words += f"; {told['bytes_written']} bytes written in {told['writes']} writes"
     if told["mode"] == "rejoining":
-        words += "; cannot trust it: casts no vote until a later checkpoint is stable here"
+        words = "cannot be trusted: casts no vote until a later checkpoint is stable here"
     return words
 
 
