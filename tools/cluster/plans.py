@@ -162,7 +162,9 @@ def _cells_free(config):
 
 
 def shares(operations, clients):
-    """{client_id: operations}, adding up to `operations`."""
+    """{client_id: operations}, adding up to `operations` if there is any client."""
+    if not clients:
+        return {}
     each, rest = divmod(operations, len(clients))
     return {client_id: each + (i < rest) for i, client_id in enumerate(clients)}
 

@@ -23,6 +23,10 @@ TOLD_ROUNDS_MAX = 10  # of more rounds only the number is told
 MOMENT_MS = 300
 DOWN_MS = 300
 BOOT_MS = 100
+LONG_SHARE = 0.15  # of the rounds: power stays away until the others change the view
+MORE_SHARE = 0.3  # ... others lose power meanwhile
+AGAIN_SHARE = 0.25  # ... power goes again while replicas boot
+LAST_SHARE = 0.9  # of the operations, before the last cut
 _TICK_MS = 50  # how often a story goes on; see run.POLL_SECONDS_OUTAGE
 
 
@@ -82,25 +86,33 @@ class PowerCuts:
 
     def _round(self, cut, is_last):
         rng = self._random
+        if is_last:
+            yield from self._near_the_end()
         yield from self._moment(MOMENT_MS)
         self._strike(cut, self._living() if is_last else self._some())
         yield from self._moment(DOWN_MS)
         if not is_last:
             yield from self._more(cut)
         yield from self._return()
-        if not is_last and rng.random() < 0.25:
+        if not is_last and rng.random() < AGAIN_SHARE:
             yield from self._moment(BOOT_MS)
             self._strike(cut, self._some())
             yield from self._return()
         yield from self._go_on(cut)
 
+    def _near_the_end(self):
+        """The last cut comes when most of the operations are acknowledged."""
+        wanted = self._course.options.operations * LAST_SHARE
+        while sum(view.acknowledged for view in (yield)) < wanted:
+            pass
+
     def _more(self, cut):
         """At times the others change the view meanwhile; at times they are struck, too."""
         rng = self._random
-        if rng.random() < 0.1:
+        if rng.random() < LONG_SHARE:
             config = self._course.config
             yield from pause(config.REQUEST_MS + rng.uniform(-200, 200))
-        if rng.random() < 0.3:
+        if rng.random() < MORE_SHARE:
             self._strike(cut, self._some())
 
     def _go_on(self, cut):
@@ -126,6 +138,9 @@ class PowerCuts:
         """Replicas that are to stay off: killed before (--no-restart)."""
         return self._course.outages.gone
 
+    def _count(self):
+        return self._course.config.REPLICA_COUNT - len(self._off())
+
     def _living(self):
         return [node.node_id for node in self._replicas() if not node.killed]
 
@@ -147,7 +162,8 @@ class PowerCuts:
             nodes[replica].kill()
         if replicas:
             cut.struck.append(replicas)
-            self._say(f"power cut {cut.round}: SIGKILL of replica {_listed(replicas)}")
+            who = "all replicas" if len(replicas) == self._count() else _listed(replicas)
+            self._say(f"power cut {cut.round}: SIGKILL of {who}")
 
     def _return(self):
         dead = [node.node_id for node in self._replicas() if node.killed]
@@ -157,7 +173,7 @@ class PowerCuts:
             yield from self._moment(DOWN_MS / len(dead))
             self._course.restart(replica)
         if dead:
-            self._say(f"power returns, to replica {_listed(dead)} in this order")
+            self._say(f"power returns to {_listed(dead)}, in this order")
 
     def _moment(self, most_ms):
         """A random time, not in steps of the story's ticks."""
@@ -172,4 +188,4 @@ class PowerCuts:
 
 
 def _listed(replicas):
-    return ", ".join(map(str, replicas))
+    return "replica " + ", ".join(map(str, replicas))
