@@ -12,6 +12,7 @@ from hal.filestore import StoreError
 from hal.keys import KeyFileError, load_keys
 from hal.unix import Hal, HalError
 from tinybft.node import Node
+from tinybft.request_ids import StoreError as UntrustedStore
 from tools.cluster.plans import store_length
 from tools.refusal import Refusal
 
@@ -69,7 +70,11 @@ class ExternalClient:
             store_length=length,
             **self._network,
         )
-        return Node(hal, config)
+        try:
+            return Node(hal, config)
+        except UntrustedStore as error:
+            hal.close()
+            raise StoreError(f"{store_path}: {error}") from error
 
     def ask(self, operation, length, seconds_max=SECONDS_MAX):
         """Have operation[:length] executed; the reply as bytes. Raises Refusal on time-out."""

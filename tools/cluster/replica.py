@@ -198,7 +198,10 @@ def node_of(plan):
     if plan["tap"] is not None:
         hal.send = Tap(hal.send, plan["tap"]).send
     service = KeyValueStore() if node_id < config.REPLICA_COUNT else None
-    return Node(hal, config, service)
+    try:
+        return Node(hal, config, service)
+    except UntrustedStore as error:
+        raise StoreError(plan["store_path"] + ": " + str(error)) from None
 
 
 def driver_of(node, plan):
@@ -225,7 +228,7 @@ def main(plan_path):
 if __name__ == "__main__":
     try:
         main(sys.argv[1])
-    except (HalError, KeyFileError, StoreError, UntrustedStore) as error:
+    except (HalError, KeyFileError, StoreError) as error:
         print("error: " + str(error))
         sys.exit(2)
     except MemoryError as error:

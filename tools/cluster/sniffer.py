@@ -113,6 +113,11 @@ class Sniffer:
         finally:
             os.close(mouth)
 
+    def finish(self):
+        """Wait until all is heard. Requires: who wrote has ended."""
+        for thread in self._threads.values():
+            thread.join()
+
     def heard(self):
         """How many votes so far."""
         return sum(statements.heard for statements in self._statements)
