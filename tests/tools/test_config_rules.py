@@ -42,6 +42,13 @@ ALONE = [
     ({"transport.hosts": '["10.0.0.1", "10.0.0.1"]'}, "transport.hosts", "a host twice"),
 ]
 
+DURABLE = {
+    "storage.agreement": '"mirror"',
+    "storage.checkpoint": '"mirror"',
+    "storage.event": '"mirror"',
+    "storage.nvm_length": "131072",
+}
+
 TOGETHER = [
     (
         {"group.client_count": "8", "group.fault_count": "3"},
@@ -95,6 +102,21 @@ TOGETHER = [
         "transport.frame_length",
         "lower frame_length to 250",
     ),
+    (
+        {"storage.event": '"mirror"'},
+        "storage.agreement",
+        'agreement = "ram", checkpoint = "ram", event = "mirror"; write "mirror" for all three',
+    ),
+    (
+        DURABLE | {"storage.checkpoint": '"nvm"'},
+        "storage.checkpoint",
+        'would be as large as the region (rule: STORAGE_CHECKPOINT != "nvm")',
+    ),
+    (
+        {"storage.state": '"mirror"'},
+        "storage.state",
+        'state = "mirror", event = "ram"; write state = "ram", or agreement',
+    ),
     ({"transport.port": "65531"}, "transport.port", "lower port to 65530"),
     (
         {"transport.hosts": '["10.0.0.1"]'},
@@ -104,6 +126,7 @@ TOGETHER = [
 ]
 
 _MESSAGE = "sizes.message_length_max"
+_NVM = "storage.nvm_length"
 SIZES = [
     (
         {"sizes.request_length_max": "1108"},
@@ -156,6 +179,30 @@ SIZES = [
         "budget.ram_max",
         "must fit into the RAM budget (rule: sum of regions <= ram_max); sum = ",
     ),
+    (
+        DURABLE | {_NVM: "0"},
+        _NVM,
+        "must fit into the non-volatile memory (rule: sum of areas <= nvm_length); sum = ",
+    ),
+    (
+        DURABLE | {_NVM: "8192"},
+        _NVM,
+        "nvm_length = 8192; set nvm_length to 32768 (a part of 32 KiB) or more, or lower window or"
+        " request_length_max",
+    ),
+    (
+        DURABLE | {"storage.state": '"mirror"', _NVM: "32768"},
+        _NVM,
+        "set nvm_length to 65536 (a part of 64 KiB) or more, or lower state_length, window or"
+        ' request_length_max, or write state = "ram"',
+    ),
+    (
+        DURABLE | {"storage.state": '"nvm"', _NVM: "65536"},
+        _NVM,
+        "set nvm_length to 131072 (a part of 128 KiB) or more, or lower state_length, window or"
+        ' request_length_max, or write state = "mirror" or "ram"',
+    ),
+    ({_NVM: "15"}, _NVM, "request ids alone take 16 bytes"),
 ]
 
 
