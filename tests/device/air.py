@@ -1,16 +1,18 @@
 """A medium and a HAL that allocate nothing while a node calls them, for measuring the node."""
 
 from tests.tinybft.group import make_crypto
+from tinybft.identity import format_store
 from tinybft.jitter import Jitter
+from tinybft.layout import areas
 from tinybft.octets import copy
 
 _RING = 256  # messages in flight
 
 
 class Store:
-    def __init__(self):
-        self.size = 64
-        self._bytes = bytearray(64)
+    def __init__(self, size=64):
+        self.size = size
+        self._bytes = bytearray(size)
 
     def read_into(self, address, buf, length):
         for i in range(length):
@@ -69,8 +71,10 @@ class Air:
 class Hal:
     def __init__(self, air, config, node_id):
         self.node_id = node_id
-        self.store = Store()
         self.crypto = make_crypto(config, node_id)
+        self.store = Store(max(64, areas(config)["size"]))
+        if node_id < config.REPLICA_COUNT:
+            format_store(self.store, config, node_id, self.crypto.digest_into)
         self._air = air
 
     def now_ms(self):

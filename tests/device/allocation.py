@@ -1,6 +1,7 @@
 """Measures what the message path allocates: `micropython tests/device/allocation.py`.
 
-A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
+A whole group of four runs in one process, its regions in RAM and then in non-volatile memory.
+Every call of the nodes' entry points (`receive`,
 `tick`, `submit`) is measured in two runs of the same story, view changes included: once
 counted, once with the heap locked.
 
@@ -28,8 +29,10 @@ from tinybft.octets import copy
 class Story:
     """Drives the group; every step of a node passes through `measure`."""
 
-    def __init__(self, measure, seed=3):
-        config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048)
+    def __init__(self, measure, storage="ram", seed=3):
+        regions = {"STORAGE_" + name: storage for name in ("AGREEMENT", "EVENT", "STATE")}
+        regions["STORAGE_CHECKPOINT"] = "ram" if storage == "ram" else "mirror"
+        config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048, **regions)
         config.STATUS_MS, config.REQUEST_MS, config.VIEW_CHANGE_MS = 100, 300, 600
         self.measure = measure
         self.air = Air(config, seed, loss=10)
@@ -219,16 +222,21 @@ def is_sensitive(measure):
 
 def main():
     failed = False
-    for locked in (False, True):
+    for locked, storage in (
+        (False, "ram"),
+        (True, "ram"),
+        (False, "mirror"),
+        (True, "mirror"),
+    ):
         gc.collect()
         gc.disable()
-        story = Story(Measure(locked))
+        story = Story(Measure(locked), storage)
         story.tell()
         names = hear_bad_messages(story.measure)
         for node in story.nodes:
             names.update(node.faults.as_dict())
         gc.enable()
-        print("locked" if locked else "counted")
+        print("locked" if locked else "counted", "regions in", storage)
         for name in sorted(story.measure.calls):
             calls, taken = story.measure.calls[name], story.measure.bytes.get(name, 0)
             print(f"  {name:24s} {calls:6d} calls {taken:6d} bytes")
