@@ -110,8 +110,8 @@ def headline(course, views):
         f" p50 {middle} p99 {tail} ms,"
         f" view {view}, seqno {seqno}, stable {stable}, loss {course.options.loss:g} %"
     )
-    if course.power_cuts.rounds:
-        line += f", power cut {len(course.power_cuts.rounds)}/{course.power_cuts.wanted}"
+    if cuts := [cut for cut in course.power_cuts.rounds if cut.struck]:
+        line += f", power cut {len(cuts)}/{course.power_cuts.wanted}"
     return line + (f", killed {', '.join(dead)}" if dead else "")
 
 
