@@ -167,10 +167,12 @@ def print_summary(result):
 
 
 def _print_power_cuts(figures):
-    click.echo("power cuts   kills  all at once  acknowledged  lost    votes  contradictions")
+    click.echo(
+        "power cuts   kills  all at once  last view  acknowledged  lost    votes  contradictions"
+    )
     click.echo(
         f"{figures['rounds']:>10}{figures['kills']:>8}{figures['all_at_once']:>13}"
-        f"{figures['operations']:>14}{figures['lost']:>6}{figures['votes']:>9}"
+        f"{figures['view']:>11}{figures['operations']:>14}{figures['lost']:>6}{figures['votes']:>9}"
         f"{len(figures['contradictions']):>16}"
     )
 
