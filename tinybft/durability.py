@@ -51,64 +51,11 @@ LEARNED = const(3)  # committed by others, executed here
 AND_COMMITTED = const(8)  # beside one of these: committed in an earlier view
 
 SET = const(255)  # a flag byte: set, if most of its bits are
-_HEADER_LENGTH = const(41)  # seqno, view, digest, kind
-_KNOWN_LENGTH = const(43)  # the same and the two flags
-_KIND = const(40)
-_PREPARED = const(41)
-_COMMITTED = const(42)
-
-
-class Volatile:
-    """Nothing survives, nothing is written."""
-
-    abstains = False
-    trusted_at_boot = True
-    is_durable = False
-
-    def recover(self):
-        pass
-
-    def resume(self):
-        pass
-
-    def say_batch(self, base):
-        pass
-
-    def say_prepared(self, base):
-        pass
-
-    def overrule(self, base):
-        pass
-
-    def note_executed(self, first, last):
-        pass
-
-    def keep_batch(self, base):
-        pass
-
-    def note_stable(self, seqno):
-        pass
-
-    def note_installed(self, low_mark, seqno):
-        pass
-
-    def leave_view(self):
-        pass
-
-    def begin_view(self):
-        pass
-
-    def may_acknowledge(self, replica, digest, digest_at):
-        return True
-
-    def on_status(self, sender, low_mark, last_executed):
-        pass
-
-    def scrub(self):
-        pass
-
-    def report(self):
-        return {"mode": "volatile"}
+HEADER_LENGTH = const(41)  # seqno, view, digest, kind
+KNOWN_LENGTH = const(43)  # the same and the two flags
+KIND = const(40)
+PREPARED_AT = const(41)
+COMMITTED_AT = const(42)
 
 
 class Durability:
@@ -140,13 +87,13 @@ class Durability:
         record = records("identity", IDENTITY_LENGTH, 1)
         own_id = core.progress.replica_id
         self.identity = Identity(config, own_id, record, core.auth.digest_into)
-        self.headers = records("slots", _HEADER_LENGTH, config.SLOT_COUNT, 2, self._stride)
+        self.headers = records("slots", HEADER_LENGTH, config.SLOT_COUNT, 2, self._stride)
         self.stable = Pair(records("stable", stable_length(config), 2))
         self.view = Pair(records("view", view_length(config), 2))
         self.acks = records("acks", ACK_LENGTH, config.REPLICA_COUNT)
         self.at = self.acks.at  # of the payload in `stage`, but for the headers'
         # What the headers and acks in the memory say, to write nothing twice.
-        self.known = bytearray(config.SLOT_COUNT * _KNOWN_LENGTH)
+        self.known = bytearray(config.SLOT_COUNT * KNOWN_LENGTH)
         self.said = bytearray(config.REPLICA_COUNT * ACK_LENGTH)
         self._flag = bytearray(1)
         self._flag[0] = SET
@@ -175,14 +122,14 @@ class Durability:
 
     @micropython.native
     def known_at(self, index):
-        return index * _KNOWN_LENGTH
+        return index * KNOWN_LENGTH
 
     @micropython.native
     def _is_known(self, index, base):
         """True if the memory holds this batch, in whatever view."""
         slots = self.core.slots
-        at = index * _KNOWN_LENGTH
-        if get_u32(self.known, at) != slots.seqno(base) or self.known[at + _KIND] == OVERRULED:
+        at = index * KNOWN_LENGTH
+        if get_u32(self.known, at) != slots.seqno(base) or self.known[at + KIND] == OVERRULED:
             return False
         return equal(self.known, at + 8, slots.buf, slots.digest_at(base), 32)
 
@@ -191,12 +138,12 @@ class Durability:
         """Before PRE-PREPARE or PREPARE of the slot's batch in the present view."""
         index = base // self._size
         view = self.core.progress.view
-        at = index * _KNOWN_LENGTH
+        at = index * KNOWN_LENGTH
         kind = SPOKEN
         if self._is_known(index, base):
-            if get_u32(self.known, at + 4) == view and self.known[at + _KIND] & 7 == SPOKEN:
+            if get_u32(self.known, at + 4) == view and self.known[at + KIND] & 7 == SPOKEN:
                 return
-            if self.known[at + _COMMITTED] or self.known[at + _KIND] & AND_COMMITTED:
+            if self.known[at + COMMITTED_AT] or self.known[at + KIND] & AND_COMMITTED:
                 kind = SPOKEN | AND_COMMITTED
         self._write_batch(index, base)
         self._write_header(index, base, view, kind)
@@ -204,7 +151,7 @@ class Durability:
     @micropython.native
     def say_prepared(self, base):
         """Before COMMIT."""
-        self._set_flag(base // self._size, _PREPARED, 0)
+        self._set_flag(base // self._size, PREPARED_AT, 0)
 
     @micropython.native
     def overrule(self, base):
@@ -213,13 +160,13 @@ class Durability:
         Without that, the bodies of the other one would lie under the header of the first.
         """
         index = base // self._size
-        at = index * _KNOWN_LENGTH
+        at = index * KNOWN_LENGTH
         if get_u32(self.known, at) == self.core.slots.seqno(base) and (
-            self.known[at + _KIND] & 7 == SPOKEN
+            self.known[at + KIND] & 7 == SPOKEN
         ):
             payload = self.headers.at
-            copy(self.stage, payload, self.known, at, _HEADER_LENGTH)
-            self.stage[payload + _KIND] = OVERRULED
+            copy(self.stage, payload, self.known, at, HEADER_LENGTH)
+            self.stage[payload + KIND] = OVERRULED
             self._finish_header(index)
 
     @micropython.native
@@ -235,8 +182,8 @@ class Durability:
                 self.overrule(base)
                 self._write_batch(index, base)
                 self._write_header(index, base, self.core.progress.view, LEARNED)
-            if not self.known[index * _KNOWN_LENGTH + _KIND] & AND_COMMITTED:
-                self._set_flag(index, _COMMITTED, 1)
+            if not self.known[index * KNOWN_LENGTH + KIND] & AND_COMMITTED:
+                self._set_flag(index, COMMITTED_AT, 1)
 
     @micropython.native
     def keep_batch(self, base):
@@ -248,7 +195,7 @@ class Durability:
 
     @micropython.native
     def _set_flag(self, index, known, offset):
-        at = index * _KNOWN_LENGTH + known
+        at = index * KNOWN_LENGTH + known
         if not self.known[at]:
             self.store.write(self.headers.address_of(index) + offset, self._flag, 1)
             self.known[at] = 1
@@ -260,16 +207,16 @@ class Durability:
         put_u32(self.stage, at, slots.seqno(base))
         put_u32(self.stage, at + 4, view)
         copy(self.stage, at + 8, slots.buf, slots.digest_at(base), 32)
-        self.stage[at + _KIND] = kind
+        self.stage[at + KIND] = kind
         self._finish_header(index)
 
     @micropython.native
     def _finish_header(self, index):
-        known = index * _KNOWN_LENGTH
-        copy(self.known, known, self.stage, self.headers.at, _HEADER_LENGTH)
-        self.known[known + _PREPARED] = 0
-        self.known[known + _COMMITTED] = 0
-        self.headers.write(index, _HEADER_LENGTH)
+        known = index * KNOWN_LENGTH
+        copy(self.known, known, self.stage, self.headers.at, HEADER_LENGTH)
+        self.known[known + PREPARED_AT] = 0
+        self.known[known + COMMITTED_AT] = 0
+        self.headers.write(index, HEADER_LENGTH)
 
     @micropython.native
     def _write_batch(self, index, base):
@@ -309,32 +256,36 @@ class Durability:
             self.image_seqno = seqno
         elif low_mark == self.low_mark:
             return
+        self.low_mark = low_mark
+        self.write_stable()
+
+    @micropython.native
+    def write_stable(self):
         stage = self.stage
         at = self.at
-        put_u32(stage, at + 4, low_mark)
-        put_u32(stage, at + 8, seqno)
+        put_u32(stage, at + 4, self.low_mark)
+        put_u32(stage, at + 8, self.image_seqno)
         copy(stage, at + 12, self.image_digest, 0, 32)
         length = STABLE_LENGTH
         if self.image:
             length += self.image.put(stage, at + STABLE_LENGTH)
         self.stable.write(length)
-        self.low_mark = low_mark
 
     # --- views ---
 
     @micropython.native
     def leave_view(self):
         """Before the VIEW-CHANGE that is stored, and anything else of its view, is sent."""
-        self._write_view(False)
+        self.write_view(False)
 
     @micropython.native
     def begin_view(self):
         """Before the NEW-VIEW that is stored, or any vote in its view, is sent."""
         if self._view != self.core.progress.view or not self._active:
-            self._write_view(True)
+            self.write_view(True)
 
     @micropython.native
-    def _write_view(self, active):
+    def write_view(self, active):
         core = self.core
         progress = core.progress
         stage = self.stage
@@ -372,6 +323,22 @@ class Durability:
         copy(self.stage, self.at, self.said, at, ACK_LENGTH)
         self.acks.write(replica, ACK_LENGTH)
         return True
+
+    # --- rot (scrub.py) ---
+
+    def reload_block(self, block):
+        """The block of the live state again from the image, if it is the same one there."""
+        image = self.image
+        state = self.core.state
+        if not image or image.modified(block) == 0:
+            return False
+        if image.modified(block) != state.tree.seqno_of(0, block):
+            return False
+        image.load_block(state, block)
+        return True
+
+    def write_view_again(self):
+        self.write_view(self._active)
 
     # --- for people ---
 

@@ -114,6 +114,10 @@ class Identity:
                 " right part back, or wipe it and let the replica rejoin"
             )
 
+    def is_intact(self):
+        """The record is there and can be believed."""
+        return self._records.read(0) == GOOD
+
     def write(self, state):
         records = self._records
         put_identity(

@@ -136,6 +136,27 @@ class Image:
     def modified(self, index):
         return get_u32(self._modified, 4 * index)
 
+    # --- rot ---
+
+    def is_intact(self, state, index, block):
+        """Whether the pages of a block have its digest at the image's checkpoint; true if
+        nothing of it is here. `block`: room for one, and 6 bytes more."""
+        if self.modified(index) == 0 or not state.entry_into(self.seqno, 0, index, self._entry, 0):
+            return True
+        for i in range(self._pages_per_block):
+            page = index * self._pages_per_block + i
+            length = self._page_length
+            self._store.read_into(self._address(page, self._place(page)), self._stage, length)
+            copy(block, i * length, self._stage, 0, length)
+        modified = self.modified(index)
+        return state.tree.leaf_matches(index, modified, block, 0, self._entry, 4)
+
+    def mend(self, state, index, block):
+        """Write a block of the image again; it counts once `put` is durable."""
+        state.block_into(self.seqno, index, block, 0)
+        self._first = -1
+        self._write_block(state, index, block, True)
+
     def forget(self):
         """Nothing in it can be trusted: the next checkpoint is written whole."""
         self.seqno = 0

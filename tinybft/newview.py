@@ -318,7 +318,9 @@ class NewView:
     # --- over a restart ---
 
     def put(self, out, at):
-        """Write the stored message to out[at:]; returns its length."""
+        """Write the stored message to out[at:]; returns its length, 0 if none is stored."""
+        if not self.is_held:
+            return 0
         length = wire.length(self._buf, self._at)
         copy(out, at, self._buf, self._at, length)
         return length

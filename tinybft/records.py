@@ -69,10 +69,22 @@ class Records:
     @micropython.native
     def write(self, index, length):
         """Make stage[at:at + length] the payload; returns when it is there to stay."""
+        fill(self.stage, 0, self._lead, 0)
+        self._write(index, length, self._next_mark(index))
+
+    def rewrite(self, index, length, first, second):
+        """`write` in place of a rotten record, with the mark that it has: torn, it is ROTTEN
+        still. `first`, `second`: the flag bytes, if the records have a lead."""
+        if self._lead:
+            self.stage[0] = first
+            self.stage[1] = second
+        mark = self._marks[2 * index + 1]
+        self._write(index, length, mark if mark else 1)
+
+    @micropython.native
+    def _write(self, index, length, mark):
         stage = self.stage
         lead = self._lead
-        mark = self._next_mark(index)
-        fill(stage, 0, lead, 0)
         stage[lead] = mark
         put_u16(stage, lead + 1, length)
         end = lead + _HEAD + length
@@ -180,6 +192,17 @@ class Pair:
         found = records.read(index)
         self.generation = get_u32(records.stage, records.at) if found == GOOD else 0
         return found
+
+    def is_rotten(self):
+        """One of the two has changed by itself, or the newer one is not the one written last."""
+        generation = self.generation
+        turn = self._turn
+        rotten = self._look(0) == ROTTEN or self._look(1) == ROTTEN
+        if generation and not rotten:
+            rotten = self._look(1 - turn) != GOOD or self.generation != generation
+        self.generation = generation
+        self._turn = turn
+        return rotten
 
     def clear(self):
         self._records.clear(0)

@@ -15,8 +15,15 @@ Runs at boot only, and allocates.
 """
 
 from tinybft import faults, wire
-from tinybft.compat import const
-from tinybft.durability import AND_COMMITTED, OVERRULED, SPOKEN
+from tinybft.durability import (
+    AND_COMMITTED,
+    COMMITTED_AT,
+    HEADER_LENGTH,
+    KIND,
+    OVERRULED,
+    PREPARED_AT,
+    SPOKEN,
+)
 from tinybft.identity import MEMBER, require_room
 from tinybft.layout import ACK_LENGTH, STABLE_LENGTH, VIEW_LENGTH
 from tinybft.memory import offsets, slot_fields
@@ -24,11 +31,6 @@ from tinybft.octets import copy, equal, fill, get_u16, get_u32, put_u32
 from tinybft.records import GOOD, ROTTEN
 from tinybft.rejoin import Rejoin
 from tinybft.slots import ACCEPTED, COMMITTED, HAS_BATCH, PRE_PREPARED, PREPARED
-
-_HEADER_LENGTH = const(41)  # of a slot, as `Durability.known` has it
-_KIND = const(40)
-_PREPARED = const(41)
-_COMMITTED = const(42)
 
 
 class Recovery:
@@ -118,8 +120,9 @@ class Recovery:
         progress.view_left = get_u32(stage, at + 9)
         own_length = get_u16(stage, at + 13)
         durability.restored_view(progress.view, progress.active)
-        core.view_change.restore(stage, at + VIEW_LENGTH, own_length)
-        core.claims.restore(stage, at + VIEW_LENGTH)
+        if own_length:
+            core.view_change.restore(stage, at + VIEW_LENGTH, own_length)
+            core.claims.restore(stage, at + VIEW_LENGTH)
         if get_u16(stage, at + 15):
             core.new_view.restore(stage, at + VIEW_LENGTH + own_length)
 
@@ -150,9 +153,9 @@ class Recovery:
         progress = self.core.progress
         stage = durability.stage
         known = durability.known_at(index)
-        copy(durability.known, known, stage, durability.headers.at, _HEADER_LENGTH)
-        durability.known[known + _PREPARED] = _is_set(stage[0])
-        durability.known[known + _COMMITTED] = _is_set(stage[1])
+        copy(durability.known, known, stage, durability.headers.at, HEADER_LENGTH)
+        durability.known[known + PREPARED_AT] = _is_set(stage[0])
+        durability.known[known + COMMITTED_AT] = _is_set(stage[1])
         seqno = get_u32(durability.known, known)
         view = get_u32(durability.known, known + 4)
         if index % self._window != seqno % self._window or view > progress.view:
@@ -165,7 +168,7 @@ class Recovery:
         is_present = not is_kept and view == (
             progress.view if progress.active else progress.view_left
         )
-        kind = durability.known[known + _KIND]
+        kind = durability.known[known + KIND]
         if kind == OVERRULED:
             if is_present:
                 self._load_overruled(durability, index, seqno)
@@ -185,13 +188,16 @@ class Recovery:
         core.slots.set_flag(base, HAS_BATCH)
         if index >= self._window:
             return  # of the second ring: only its batch counts
-        if durability.known[known + _COMMITTED] or durability.known[known + _KIND] & AND_COMMITTED:
+        if (
+            durability.known[known + COMMITTED_AT]
+            or durability.known[known + KIND] & AND_COMMITTED
+        ):
             core.slots.set_flag(base, PRE_PREPARED | COMMITTED)
         if is_spoken:
             core.slots.set_flag(base, PRE_PREPARED | ACCEPTED)
             if progress.view % progress.replica_count != progress.replica_id:
                 core.slots.add_prepare(base, progress.replica_id)
-            if durability.known[known + _PREPARED]:
+            if durability.known[known + PREPARED_AT]:
                 core.slots.set_flag(base, PREPARED)
                 core.slots.add_commit(base, progress.replica_id)
         core.agreement.restore(seqno, is_spoken and progress.active)

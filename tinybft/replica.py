@@ -14,6 +14,7 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
     handover            batches from view to view        durability  what survives a power cut
+    scrub               memory that rots
 """
 
 from tinybft import faults, wire
@@ -24,7 +25,7 @@ from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
 from tinybft.clock import GroupClock
 from tinybft.compat import micropython
-from tinybft.durability import Durability, Volatile
+from tinybft.durability import Durability
 from tinybft.execution import Execution
 from tinybft.faults import Faults
 from tinybft.handover import Handover
@@ -34,6 +35,7 @@ from tinybft.progress import Progress
 from tinybft.quorum import Quorum
 from tinybft.recovery import Recovery
 from tinybft.requests import Replies, Requests
+from tinybft.scrub import Scrub
 from tinybft.slots import Slots
 from tinybft.state import State
 from tinybft.status import Status
@@ -41,12 +43,15 @@ from tinybft.structure import Wire
 from tinybft.timers import Timers
 from tinybft.transfer import Transfer
 from tinybft.viewchange import ViewChange
+from tinybft.volatile import Volatile
 
 
 class Core:
     """What the parts of one replica share; each part gets it and keeps what it needs."""
 
-    def __init__(self, config, replica_id, memory, auth, send, jitter, store=None):  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913 - what a replica is made of
+        self, config, replica_id, memory, auth, send, jitter, store=None
+    ):
         self.config = config
         self.store = store
         self.memory = memory
@@ -80,6 +85,7 @@ class Core:
         self.claims = Claims(self)
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
+        self.scrub = Scrub(self)
         self.execution = Execution(self, service)
         self.state.take_checkpoint(0)
         self.durability.recover()
@@ -158,6 +164,7 @@ class Replica:
         # Almost every step ends here: no call before a look at the time is due.
         if (now - timers.checked_at) & 0x3FFFFFFF >= timers.period_ms or not self.progress.active:
             expired = core.view_change.tick(now)
+            core.scrub.tick(now)
         if core.status.tick(now) or expired:
             self._settle()
 

@@ -173,6 +173,12 @@ class State:
                     snapshots.keep_interior(tree.level_starts[level] + index, tree.entries)
                     tree.update_interior(level, index, seqno)
 
+    def is_intact(self, block):
+        """False if the block is not what its digest says. True while that cannot be told."""
+        if self._modified[block] or self.installing:
+            return True
+        return self.tree.is_leaf_of(block, self._blocks)
+
     def release_below(self, seqno):
         """Effects: checkpoints older than `seqno` are not held any more."""
         snapshots = self.snapshots
