@@ -172,8 +172,8 @@ def _print_power_cuts(figures):
     )
     click.echo(
         f"{figures['rounds']:>10}{figures['kills']:>8}{figures['all_at_once']:>13}"
-        f"{figures['view']:>11}{figures['operations']:>14}{figures['lost']:>6}{figures['votes']:>9}"
-        f"{len(figures['contradictions']):>16}"
+        f"{figures['view']:>11}{figures['operations']:>14}{figures['lost']:>6}"
+        f"{figures['votes']:>9}{len(figures['contradictions']):>16}"
     )
 
 
