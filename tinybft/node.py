@@ -66,7 +66,7 @@ class Node:
         self.replica = None
         if is_replica:
             self.replica = Replica(
-                config, self.node_id, memory, self.auth, hal.send, service, jitter
+                config, self.node_id, memory, self.auth, hal.send, service, jitter, hal.store
             )
             self.client.replica = self.replica
             self.replica.core.client = self.client

@@ -35,6 +35,7 @@ from tinybft.requests import Replies, Requests
 from tinybft.slots import Slots
 from tinybft.state import State
 from tinybft.status import Status
+from tinybft.storage import Storage
 from tinybft.structure import Wire
 from tinybft.timers import Timers
 from tinybft.transfer import Transfer
@@ -44,9 +45,11 @@ from tinybft.viewchange import ViewChange
 class Core:
     """What the parts of one replica share; each part gets it and keeps what it needs."""
 
-    def __init__(self, config, replica_id, memory, auth, send, jitter):
+    def __init__(self, config, replica_id, memory, auth, send, jitter, store=None):
         self.config = config
         self.memory = memory
+        self.store = store
+        self.storage = Storage(config, memory, store)
         self.auth = auth
         self.random = jitter
         self.wire = Wire(config)
@@ -55,8 +58,9 @@ class Core:
         self.progress = Progress(config, replica_id)
         self.clock = GroupClock(config)
         self.post = Post(config, replica_id, memory, auth, send)
-        self.slots = Slots(config, memory)
-        self.state = State(config, memory.state, auth.digest_into)
+        self.slots = Slots(config, memory, self.storage.bodies)
+        blocks, pool = self.storage.blocks, self.storage.pool
+        self.state = State(config, memory.state, auth.digest_into, blocks, pool)
         self.client = None
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
@@ -85,8 +89,10 @@ class Core:
 
 
 class Replica:
-    def __init__(self, config, replica_id, memory, auth, send, service, jitter):
-        core = Core(config, replica_id, memory, auth, send, jitter)
+    def __init__(  # noqa: PLR0913
+        self, config, replica_id, memory, auth, send, service, jitter, store=None
+    ):
+        core = Core(config, replica_id, memory, auth, send, jitter, store)
         core.join(service)
         self.core = core
         self.progress = core.progress
