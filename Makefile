@@ -1,4 +1,5 @@
-# make demo    four MicroPython replicas agree under load and loss; the primary is killed, returns
+# make demo    four MicroPython replicas agree under load and loss; the primary is killed and
+#              returns; at last all lose power at once
 # make test    the whole suite, on CPython and on the real MicroPython
 # make lint    ruff, and that tinybft/config.py is what config.toml gives
 # make clean   remove what make made
@@ -15,7 +16,7 @@ STAMP = $(VENV)/installed
 # An invalid config.toml stops here, before anything runs.
 demo: $(STAMP)
 	$(BIN)/tinybft config
-	$(BIN)/tinybft cluster
+	$(BIN)/tinybft cluster --name durable
 
 test: $(STAMP)
 	$(BIN)/python -m pytest

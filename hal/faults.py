@@ -25,6 +25,9 @@ NAMES = (
     "fragment_repeat",  # is there already
     "fragment_late",  # belongs to a message that a newer one has replaced
     "message_unfinished",  # replaced by a newer message before all fragments had come
+    # non-volatile memory (hal.fram)
+    "store_transfer",  # a transfer was not acknowledged, or timed out: tried again
+    "store_mismatch",  # was read back otherwise than written: written again
 )
 
 

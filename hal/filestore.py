@@ -8,11 +8,9 @@ allocates on MicroPython.
 import os
 import sys
 
+from hal.store import StoreError, check_span
+
 _ON_MICROPYTHON = sys.implementation.name == "micropython"
-
-
-class StoreError(Exception):
-    """The file cannot be used; the text names the file, the rule, the values, the remedy."""
 
 
 class FileStore:
@@ -35,7 +33,7 @@ class FileStore:
 
     def read_into(self, address, buf, length):
         """Fill buf[0:length] from `address` on."""
-        self._check(address, buf, length)
+        check_span(address, buf, length, self.size)
         self._file.seek(address)
         if _ON_MICROPYTHON:
             found = self._file.readinto(buf, length)
@@ -46,7 +44,7 @@ class FileStore:
 
     def write(self, address, buf, length):
         """Write buf[0:length] at `address`."""
-        self._check(address, buf, length)
+        check_span(address, buf, length, self.size)
         self._file.seek(address)
         if _ON_MICROPYTHON:
             self._file.write(buf, length)
@@ -55,14 +53,6 @@ class FileStore:
 
     def close(self):
         self._file.close()
-
-    def _check(self, address, buf, length):
-        if length > len(buf):
-            raise ValueError("%d bytes of a buffer of %d" % (length, len(buf)))
-        if address < 0 or length < 0 or address + length > self.size:
-            raise ValueError(
-                "%d bytes at %d are outside of a store of %d" % (length, address, self.size)
-            )
 
 
 def _opened(path, size):

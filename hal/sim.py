@@ -9,7 +9,8 @@
 The same seed and the same calls give the same bytes on the air, on CPython and on MicroPython.
 Time is kept in microseconds; events of one microsecond happen in the order in which they were
 scheduled. A node is stepped when a message reaches it and when a timer of it is due, and only
-then. What it sends during a step leaves when the step ends.
+then. What it sends during a step leaves when the step ends; later by the time that its store
+needed before, if the store takes time, and the device is busy so long.
 
 Not the radio's but the attacker's view: `world.route(source, receiver, message)` may replace
 what one receiver gets, `world.cut` holds the links that are down. Observers (`on_sent`,
@@ -20,7 +21,7 @@ Allocates at will: nothing of this runs on a device that serves anybody.
 
 from heapq import heappop, heappush
 
-from hal.sim_parts import PowerCut, Random, Store, make_crypto
+from hal.sim_parts import STORE_LENGTH, PowerCut, Random, Store, make_crypto
 from tinybft.compat import const
 
 _TICKS_MASK = const(0x3FFFFFFF)
@@ -40,7 +41,8 @@ class SimHal:
         self.number = number
         self.node_id = node_id
         self.crypto = make_crypto(world.config, node_id, world.seed)
-        self.store = Store()
+        config = world.config
+        self.store = Store(config.NVM_LENGTH or STORE_LENGTH, world.seed * 1000 + number)
         self.node = None
         self.up = False
         self.frozen = False
@@ -51,7 +53,8 @@ class SimHal:
         self._inbox = []
         self._outbox = []
         self._waiting = []  # for the processor, when cpu_us > 0
-        self._busy_until = 0
+        self._busy_until = 0  # with the messages that wait
+        self._store_until = 0  # with the transfers of the last step
         self._wake_at = -1
         self._origin_us = 0  # local time was _local_us at world time _origin_us
         self._local_us = 0
@@ -74,7 +77,8 @@ class SimHal:
         return length
 
     def send(self, target, buf, length):
-        self._outbox.append((target, bytes(memoryview(buf)[:length])))
+        message = bytes(memoryview(buf)[:length])
+        self._outbox.append((int(self.store.busy_us), target, message))
         return True
 
     def entropy(self, buf):
@@ -97,6 +101,7 @@ class SimHal:
         self.frozen = False
         self.boots += 1
         self._busy_until = 0
+        self._store_until = 0
         self.act(self._boot)
 
     def _boot(self):
@@ -158,13 +163,14 @@ class SimHal:
         if not self.up or len(message) > self.world.config.MESSAGE_LENGTH_MAX:
             return
         world = self.world
-        if self.frozen or self.cpu_us:
+        if self.frozen or self.cpu_us or self._store_until > world.now_us:
             if len(self._waiting) >= INBOX_COUNT_MAX:
                 self.inbox_full += 1
                 return
             self._waiting.append(message)
             if not self.frozen:
-                self._busy_until = max(world.now_us, self._busy_until) + self.cpu_us
+                begin = max(world.now_us, self._busy_until, self._store_until)
+                self._busy_until = begin + self.cpu_us
                 world.at(self._busy_until, self._handle_next, self.boots)
             return
         self._take(message)
@@ -172,7 +178,10 @@ class SimHal:
     def _handle_next(self, boot):
         """The processor has handled the oldest message that waited."""
         if self.up and not self.frozen and boot == self.boots and self._waiting:
-            self._take(self._waiting.pop(0))
+            if self._store_until > self.world.now_us:
+                self.world.at(self._store_until, self._handle_next, boot)
+            else:
+                self._take(self._waiting.pop(0))
 
     def _take(self, message):
         if self.world.on_heard:
@@ -189,18 +198,21 @@ class SimHal:
         failure = None
         cut = False
         world.step_count += 1
+        self.store.busy_us = 0
         try:
             action()
         except PowerCut:
             cut = True
         except Exception as error:  # noqa: BLE001 - that one escapes is what is looked for
             failure = error
+        begin = max(world.now_us, self._store_until)
+        self._store_until = begin + int(self.store.busy_us)
         if self._outbox:
-            self._flush()
+            self._flush(begin, cut)  # before a power cut, what was sent has left
         if cut:
-            self.power_off()
             if world.on_power_cut:
                 world.on_power_cut(self)
+            self.power_off()
         elif failure is not None:
             world.on_failed(self, failure)
         elif self.up:
@@ -208,17 +220,24 @@ class SimHal:
             if world.on_stepped:
                 world.on_stepped(self)
 
-    def _flush(self):
-        """Send what the step sent, unless the device loses power in between."""
+    def _flush(self, begin, at_once):
+        """Send what the step that began at `begin` sent, each message when the transfers before
+        it are done, and unless the device loses power in between."""
         outbox, self._outbox = self._outbox, []
         world = self.world
-        boot = self.boots
-        for target, message in outbox:
-            if not self.up or boot != self.boots:
-                return
-            if world.on_sent:
-                world.on_sent(self, target, message)
-            world.medium.send(self, target, message)
+        for after, target, message in outbox:
+            sent = (self.boots, target, message)
+            if at_once or begin + after <= world.now_us:
+                self._send(sent)
+            else:
+                world.at(begin + after, self._send, sent)
+
+    def _send(self, sent):
+        boot, target, message = sent
+        if self.up and boot == self.boots:
+            if self.world.on_sent:
+                self.world.on_sent(self, target, message)
+            self.world.medium.send(self, target, message)
 
     def _rearm(self):
         """Be woken when the next timer of the node is due."""
@@ -236,6 +255,9 @@ class SimHal:
 
     def _wake(self, wake_at):
         if wake_at != self._wake_at or not self.up:
+            return
+        if self._store_until > self.world.now_us:
+            self.world.at(self._store_until, self._wake, wake_at)
             return
         self._wake_at = -1
         if self.frozen:
@@ -267,7 +289,7 @@ class World:
         self.on_heard = None  # (hal, message) when a node takes it
         self.on_aired = None  # (hal, target, message, lost receivers, collided)
         self.on_stepped = None  # (hal) after each step
-        self.on_power_cut = None  # (hal)
+        self.on_power_cut = None  # (hal) amid a step, just before the node is gone
         self.on_failed = _raise  # (hal, error) that escaped from a step
         self._queue = []
         self._order = 0

@@ -76,36 +76,91 @@ def make_crypto(config, own_id, seed):
 
 
 class Store:
-    """Non-volatile bytes. `bytes_left` counts down to a power cut; -1 = no cut is planned."""
+    """Non-volatile bytes and what can go wrong with them; zeros at first.
 
-    def __init__(self, size=STORE_LENGTH):
+    bytes_left   power goes off when so many more bytes are written; -1: no cut is planned
+    torn         what the byte under way holds then: "old", "new" or "random"
+    writes_left  so many more writes are done, then one silently is not; -1: none is lost
+    on_write     called with (store, address, buf, length) before each write
+    us_per_byte, us_per_transfer    time that the bus takes (I2C at 400 kHz: 22.5 and 90)
+    busy_us      time that it took since somebody set this to 0
+
+    `writes`, `written`, `reads` and `read` count transfers and bytes since `reset_counts`.
+    """
+
+    def __init__(self, size=STORE_LENGTH, seed=1):
         self.size = size
         self.octets = bytearray(size)
-        self.written = 0
         self.bytes_left = -1
+        self.torn = "random"
+        self.writes_left = -1
+        self.on_write = None
+        self.us_per_byte = 0
+        self.us_per_transfer = 0
+        self.busy_us = 0
+        self._random = Random(seed)
+        self.reset_counts()
+
+    def reset_counts(self):
+        self.writes = 0
+        self.written = 0
+        self.reads = 0
+        self.read = 0
 
     def read_into(self, address, buf, length):
-        self._check(address, length)
+        self._check(address, buf, length)
         buf[:length] = self.octets[address : address + length]
+        self.reads += 1
+        self.read += length
+        self.busy_us += self.us_per_transfer + length * self.us_per_byte
 
     def write(self, address, buf, length):
         """Bytes go out one by one, in order: a cut leaves the first of them written."""
-        self._check(address, length)
+        self._check(address, buf, length)
+        if self.on_write:
+            self.on_write(self, address, buf, length)
+        is_lost = self.writes_left == 0
+        if self.writes_left >= 0:
+            self.writes_left -= 1
         cut = 0 <= self.bytes_left < length
         if cut:
             length = self.bytes_left
-        self.octets[address : address + length] = buf[:length]
+        self.writes += 1
         self.written += length
-        if self.bytes_left >= 0:
-            self.bytes_left -= length
+        self.busy_us += self.us_per_transfer + length * self.us_per_byte
+        if not is_lost:
+            self.octets[address : address + length] = buf[:length]
         if cut:
+            if not is_lost:
+                self._tear(address + length, buf[length])
             self.bytes_left = -1
             raise PowerCut()
+        if self.bytes_left >= 0:
+            self.bytes_left -= length
 
-    def wipe(self):
-        self.octets = bytearray(self.size)
+    def _tear(self, address, new):
+        """What power is lost amid: its bits are the old ones, the new ones, or anything."""
+        if self.torn == "new":
+            self.octets[address] = new
+        elif self.torn == "random":
+            self.octets[address] = self._random.below(256)
 
-    def _check(self, address, length):
+    def wipe(self, value=0):
+        for address in range(self.size):
+            self.octets[address] = value
+
+    def image(self):
+        """All bytes, to be put back some day."""
+        return bytes(self.octets)
+
+    def put_back(self, image):
+        if len(image) != self.size:
+            raise ValueError("an image of %d bytes, the store has %d" % (len(image), self.size))
+        self.octets[:] = image
+
+    def _check(self, address, buf, length):
+        if length > len(buf):
+            raise ValueError("%d bytes of a buffer of %d" % (length, len(buf)))
         if address < 0 or length < 0 or address + length > self.size:
             raise ValueError(
                 "%d bytes at %d are outside of a store of %d" % (length, address, self.size)

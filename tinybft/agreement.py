@@ -159,6 +159,7 @@ class Agreement:
         certified = self.slots.find_certified(base, self._quorum)
         if certified < 0:
             return False
+        self.core.durability.overrule(base)
         self.slots.exchange(base, certified)
         return True
 
@@ -183,6 +184,15 @@ class Agreement:
             self.last_seen = number
         self.core.status.on_work()
 
+    def restore(self, number, spoken):
+        """After a restart: the slot of `number` is as it was; `spoken`: in the present view."""
+        self.last_seen = max(self.last_seen, number)
+        if spoken:
+            self.last_proposed = max(self.last_proposed, number)
+
+    def forget(self):
+        self.last_seen = self.last_proposed = 0
+
     # --- from stored to committed ---
 
     @micropython.native
@@ -192,6 +202,8 @@ class Agreement:
         if not self.core.progress.active:
             return self.core.handover.learn(base)
         if not slots.has(base, ACCEPTED):
+            if slots.has(base, COMMITTED):
+                return 0  # committed by others, or before a restart: nothing more to say
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
             if self._quorum.is_quorum(slots.commits(base)) and self._said_other(base):
@@ -200,6 +212,7 @@ class Agreement:
         if not slots.has(base, PREPARED):
             if not self._quorum.is_prepared(slots.prepares(base)):
                 return 0
+            self.core.durability.say_prepared(base)
             slots.set_flag(base, PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
             self.send_vote(wire.COMMIT, base, -1)
@@ -232,6 +245,7 @@ class Agreement:
     @micropython.native
     def _accept(self, base):
         slots = self.slots
+        self.core.durability.say_batch(base)
         slots.set_flag(base, ACCEPTED)
         slots.clear_flag(base, VOUCHED_ONLY)
         core = self.core
@@ -268,6 +282,7 @@ class Agreement:
             self.slots.set_flag(base, PRE_PREPARED | HAS_BATCH)
             self.last_proposed = number
             self.note(number)
+            core.durability.say_batch(base)
             core.batches.send(base, -1)
             self.slots.adopt_votes(base)
             self.advance(base)
@@ -283,6 +298,8 @@ class Agreement:
         progress = self.core.progress
         if not progress.is_primary() or self.core.transfer.running:
             return False  # without the client table it would propose what was executed already
+        if self.core.durability.abstains:
+            return False
         number = self.next_seqno()
         if number > progress.high_mark():
             if number > _SEQNO_MAX:

@@ -250,6 +250,43 @@ class Batches:
             slots.buf, slots.batch_at(base), length, slots.buf, slots.digest_at(base)
         )
 
+    # --- after a restart ---
+
+    def restore(self, base, store, address):
+        """Read time and bodies of a batch from the store; entries and digest follow from them.
+
+        False if they are not well-formed. Allocates.
+        """
+        core = self.core
+        slots = self.slots
+        message = core.memory.received
+        store.read_into(address, message, wire.BATCH_HEADER_LENGTH)
+        copy(slots.buf, slots.batch_at(base), message, 0, wire.BATCH_HEADER_LENGTH)
+        count = slots.request_count(base)
+        if count > self._count_max:
+            return False
+        address += wire.BATCH_HEADER_LENGTH
+        room = slots.bodies_length_max
+        for i in range(count):
+            if room < wire.HEADER_LENGTH:
+                return False
+            store.read_into(address, message, wire.HEADER_LENGTH)
+            length = wire.length(message)
+            if not wire.HEADER_LENGTH <= length <= room:
+                return False
+            store.read_into(address, message, length)
+            if not core.wire.is_request(message, 0, length):
+                return False
+            self._store_entry_of(base, i, message, 0)
+            if slots.bodies.in_ram:
+                slots.put_body(base, i, message, 0)
+            address += length
+            room -= length
+        slots.set_held(base, (1 << count) - 1)
+        slots.set_doubts(base, 0)
+        self._digest(base)
+        return True
+
     # --- entries ---
 
     @micropython.native

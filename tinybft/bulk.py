@@ -25,6 +25,8 @@ from tinybft.octets import copy, fill
 class InRam:
     """A field in the bytearray `buf`; `count` places that can be copied as a whole."""
 
+    in_ram = True
+
     def __init__(self, buf, stride, count=0):
         self.octets = buf
         self.stride = stride
@@ -60,6 +62,8 @@ class InRam:
 class InStore:
     """A field of the store, its first place at `address`; needs `stride` bytes of window for
     `open` and `copy_place`, any number of them for the rest."""
+
+    in_ram = False
 
     def __init__(self, store, address, stride, window):
         self.octets = window

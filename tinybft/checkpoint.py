@@ -82,8 +82,14 @@ class Checkpoints:
         self.last_taken = seqno
         base = self._open(seqno)
         self._put_own(base, seqno)
+        core.durability.note_executed(seqno - self._interval + 1, seqno)
         self.send(seqno, -1, 0)
         self._look(base, seqno)
+
+    def restore(self, seqno):
+        """After a restart: the state is the checkpoint `seqno` that was stable here."""
+        self.last_taken = seqno
+        self._put_own(self._open(seqno), seqno)
 
     @micropython.native
     def _put_own(self, base, seqno):
@@ -204,6 +210,7 @@ class Checkpoints:
     def _stabilise(self, seqno):
         core = self.core
         if seqno > core.progress.low_mark:
+            core.durability.note_stable(seqno)
             core.progress.low_mark = seqno
             core.state.release_below(seqno)
 
@@ -222,7 +229,9 @@ class Checkpoints:
         proven = seqno if self._is_called_stable(seqno) else max(0, seqno - self._window)
         if self.core.new_view.stable <= seqno:
             proven = max(proven, self.core.new_view.stable)
-        progress.low_mark = max(progress.low_mark, proven)
+        low_mark = max(progress.low_mark, proven)
+        self.core.durability.note_installed(low_mark, seqno)
+        progress.low_mark = low_mark
         self.last_taken = seqno
         base = self._open(seqno)
         self._put_own(base, seqno)

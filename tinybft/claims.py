@@ -13,6 +13,7 @@ Layout: the fields `p` and `q` of `memory.event_fields`, entries of seqno u32, v
 Does not allocate.
 """
 
+from tinybft import wire
 from tinybft.compat import const
 from tinybft.memory import event_fields, offsets
 from tinybft.octets import copy, equal, get_u32, put_u32
@@ -21,6 +22,9 @@ from tinybft.slots import ACCEPTED, PREPARED
 _ENTRY_LENGTH = const(40)
 _VIEW = const(4)
 _DIGEST = const(8)
+_COUNTS = const(16)  # in a VIEW-CHANGE: of C, P, Q
+_ENTRIES = const(20)
+_CHECKPOINT_LENGTH = const(36)
 _WIRE_LENGTH = const(37)  # in a VIEW-CHANGE: seqno - low_mark u8, view u32, digest
 
 
@@ -45,7 +49,7 @@ class Claims:
                 self._note_pre_prepared(seqno, progress.view, slots.buf, slots.digest_at(base))
                 if slots.has(base, PREPARED):
                     self._put(self._p_at(seqno), seqno, progress.view, base)
-                    slots.keep(base)
+                    self.core.durability.keep_batch(slots.keep(base))
 
     def _p_at(self, seqno):
         return self._p + seqno % self._window * _ENTRY_LENGTH
@@ -100,6 +104,27 @@ class Claims:
                 if self._put_entry(entry, seqno, out, at + count * _WIRE_LENGTH):
                     count += 1
         return count
+
+    # --- after a restart ---
+
+    def restore(self, buf, at):
+        """Take P and Q from the own VIEW-CHANGE at buf[at:]: it named all of them."""
+        low_mark = wire.seqno(buf, at)
+        entry = at + _ENTRIES + buf[at + _COUNTS] * _CHECKPOINT_LENGTH
+        for _ in range(buf[at + _COUNTS + 1]):
+            self._restore_entry(self._p_at(low_mark + buf[entry]), low_mark, buf, entry)
+            entry += _WIRE_LENGTH
+        for _ in range(buf[at + _COUNTS + 2]):
+            seqno = low_mark + buf[entry]
+            place = 0
+            while place + 1 < self._places and get_u32(self._buf, self._q_at(seqno, place)):
+                place += 1
+            self._restore_entry(self._q_at(seqno, place), low_mark, buf, entry)
+            entry += _WIRE_LENGTH
+
+    def _restore_entry(self, at, low_mark, buf, entry):
+        put_u32(self._buf, at, low_mark + buf[entry])
+        copy(self._buf, at + _VIEW, buf, entry + 1, 36)
 
     def _put_entry(self, entry, seqno, out, at):
         if get_u32(self._buf, entry) != seqno:

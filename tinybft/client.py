@@ -69,7 +69,7 @@ class Client:
     @micropython.native
     def submit(self, operation, length, now, read_only=False):
         """Start the request. False: one is outstanding, or the operation is too long."""
-        if self.busy or length > self._operation_length_max:
+        if self.busy or length > self._operation_length_max or self._ids.lost:
             return False
         self._request_id = self._ids.next()
         buf = self._request
@@ -90,6 +90,17 @@ class Client:
             self._delay = min(usual, self._retry_ms)
         self._send_request(True)
         return True
+
+    def forget_ids(self):
+        """It is not known which request ids were used: none is, until `recall_ids`."""
+        self._ids.forget()
+
+    def recall_ids(self, executed):
+        self._ids.recall(executed)
+
+    @property
+    def has_lost_ids(self):
+        return self._ids.lost
 
     @micropython.native
     def _seal(self, end):

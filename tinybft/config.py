@@ -115,6 +115,15 @@ assert RETRY_MS < STATUS_MS, "an idle replica speaks less often than a waiting c
 assert STATUS_MS <= REQUEST_MS, "a lost proposal is noticed before the primary is suspected"
 assert REQUEST_MS <= VIEW_CHANGE_MS, "a view change gets at least the time of a request"
 assert RETRY_MS <= RETRY_MAX_MS, "a client's retry delay starts below its limit"
+assert (STORAGE_AGREEMENT == "ram") == (STORAGE_CHECKPOINT == "ram") == (STORAGE_EVENT == "ram"), (
+    "what a replica said is known after a power cut only if all three regions are durable"
+)
+assert STORAGE_CHECKPOINT != "nvm", (
+    "a window onto so small a region would be as large as the region"
+)
+assert STORAGE_STATE == "ram" or STORAGE_EVENT != "ram", (
+    "a state that outlives a power cut needs votes that do"
+)
 assert FRAME_LENGTH <= 250 or TRANSPORT != "esp_now", "an ESP-NOW frame carries at most 250 bytes"
 assert PORT + CLIENT_COUNT <= 65535, "each node has a UDP port of its own above the group's"
 assert len(HOSTS) in (0, REPLICA_COUNT), "hosts names one machine per replica, or none"

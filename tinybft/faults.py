@@ -27,7 +27,8 @@ NOT_NEEDED = const(18)  # a duplicate, or a vote behind a complete certificate
 OLD_REQUEST = const(19)
 UNVOUCHED = const(20)  # a forwarded pre-prepare that too few votes support so far
 RATE_LIMITED = const(21)
-COUNT = const(22)
+ROTTEN = const(22)  # own memory that has changed by itself; mended from the others
+COUNT = const(23)
 
 NAMES = (
     "none",
@@ -52,6 +53,7 @@ NAMES = (
     "old_request",
     "unvouched",
     "rate_limited",
+    "rotten",
 )
 
 

@@ -13,7 +13,7 @@ Does not allocate.
 from tinybft import faults, wire
 from tinybft.compat import micropython
 from tinybft.octets import copy, equal
-from tinybft.slots import COMMITTED, HAS_BATCH, NAMED, PRE_PREPARED, VOUCHED_ONLY
+from tinybft.slots import ACCEPTED, COMMITTED, HAS_BATCH, NAMED, PRE_PREPARED, VOUCHED_ONLY
 
 
 class Handover:
@@ -111,6 +111,24 @@ class Handover:
                 self.slots.clear(base)
             elif base >= 0:
                 self.slots.strip(base)
+
+    def restore(self, checkpoint, end):
+        """After a restart: the present view orders from `checkpoint` on, see `begin_view`."""
+        self.reagreeing = True
+        self.agreed_from = checkpoint + 1
+        self.core.agreement.restore(end, True)
+
+    def forget(self):
+        self.reagreeing = False
+        self.agreed_from = 1
+
+    def forget_unselected(self, end):
+        """After a restart: batches of earlier views behind what the NEW-VIEW names go."""
+        progress = self.core.progress
+        for seqno in range(max(end, progress.low_mark) + 1, progress.high_mark() + 1):
+            base = self.slots.find(seqno)
+            if base >= 0 and not self.slots.has(base, ACCEPTED | COMMITTED):
+                self.slots.clear(base)
 
     def adopt(self, seqno, digest, at):
         """The NEW-VIEW is the pre-prepare of this digest for `seqno`."""

@@ -22,6 +22,7 @@ from tinybft.compat import const
 from tinybft.decision import Decision
 from tinybft.memory import event_fields, offsets
 from tinybft.octets import copy, equal, fill, get_u32, is_zero
+from tinybft.slots import ACCEPTED
 
 _COUNTS = const(16)
 _CHECKPOINT = const(18)
@@ -227,7 +228,7 @@ class NewView:
         core = self.core
         view_change = core.view_change
         members = view_change.members()
-        if not core.quorum.is_quorum(members):
+        if not core.quorum.is_quorum(members) or core.durability.abstains:
             return
         chosen = self.decision.checkpoint(members)
         if chosen < 0:
@@ -249,9 +250,11 @@ class NewView:
             if not is_null or not self.decision.is_unprepared(members, seqno + 1 + i):
                 end = at
         wire.put_new_view_counts(buf, core.quorum.count(members), (end - first) // 32)
-        core.post.multicast(end)
+        length = core.post.seal(end)
         core.auth.digest_message(buf, 0, end)
         self._store(buf)
+        core.durability.begin_view()
+        core.post.send_sealed(length)
         self._install(members)
 
     def _choose(self, members, seqno, out, at):
@@ -286,6 +289,7 @@ class NewView:
         if members:
             self.stable = min(checkpoint, self.decision.provably_stable(members))
             core.checkpoints.raise_low_mark(self.stable)
+        core.durability.begin_view()
         progress.active = True
         core.handover.begin_view(checkpoint, self.end())
         self._applied = checkpoint
@@ -305,5 +309,28 @@ class NewView:
         while self._applied < min(self.end(), progress.high_mark()):
             at = self._batch_at(self._applied - self.checkpoint())
             self._applied += 1
+            base = core.slots.find(self._applied)
+            if base >= 0 and core.slots.has(base, ACCEPTED):
+                continue  # before a restart
             if self._applied > progress.low_mark:
                 core.handover.adopt(self._applied, self._buf, at)
+
+    # --- over a restart ---
+
+    def put(self, out, at):
+        """Write the stored message to out[at:]; returns its length, 0 if none is stored."""
+        if not self.is_held:
+            return 0
+        length = wire.length(self._buf, self._at)
+        copy(out, at, self._buf, self._at, length)
+        return length
+
+    def restore(self, buf, at):
+        """The NEW-VIEW of the active view stands at buf[at:]."""
+        core = self.core
+        copy(self._buf, self._at, buf, at, wire.length(buf, at))
+        core.auth.digest_message(self._buf, self._at, core.wire.body_end(self._buf, self._at))
+        copy(self._digest, 0, core.auth.digest, 0, 32)
+        self.is_held = True
+        self._applied = self.checkpoint()
+        core.handover.restore(self.checkpoint(), self.end())

@@ -38,6 +38,10 @@ class Busy(TinyBFTError):
     """A client has one outstanding request at a time."""
 
 
+class Rejoining(TinyBFTError):
+    """This replica lost its non-volatile memory and does not know its request ids yet."""
+
+
 class Timeout(TinyBFTError):
     """No f + 1 matching replies came in time. The operation may still be executed."""
 
@@ -61,7 +65,7 @@ class Node:
         seed = bytearray(4)
         hal.entropy(seed)
         jitter = Jitter(get_u32(seed, 0))
-        ids = RequestIds(hal.store)
+        ids = RequestIds(hal.store, is_replica and config.DURABLE)
         self.client = Client(config, self.node_id, memory, self.auth, hal.send, ids, jitter)
         self.replica = None
         if is_replica:
@@ -138,6 +142,8 @@ class Node:
                 + " bytes, request_length_max is "
                 + str(self.config.REQUEST_LENGTH_MAX)
             )
+        if self.client.has_lost_ids:
+            raise Rejoining("this replica lost its memory; it can request when it has rejoined")
         if not self.client.submit(operation, len(operation), self.hal.now_ms(), read_only):
             raise Busy("a request of this client is outstanding; wait for its reply")
 
@@ -190,6 +196,7 @@ def _replica_status(core, now):
         "slots": _slot_states(core),
         "peers": peers,
         "transfer": core.transfer.running,
+        "durability": core.durability.report(),
         "blocks_fetched": core.transfer.fetched,
     }
 

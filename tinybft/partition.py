@@ -99,6 +99,14 @@ class PartitionTree:
         start = blocks.open(block)
         self.leaf_digest_into(block, seqno, blocks.octets, start, entries, at + _DIGEST_AT)
 
+    def is_leaf_of(self, block, blocks):
+        """Whether the entry of a block is that of its bytes in the live state."""
+        entries = self.entries
+        at = block * _ENTRY
+        seqno = get_u32(entries, at)
+        start = blocks.open(block)
+        return self.leaf_matches(block, seqno, blocks.octets, start, entries, at + _DIGEST_AT)
+
     def seqno_of(self, level, index):
         """The checkpoint that last modified what the node covers."""
         return get_u32(self.entries, (self.level_starts[level] + index) * _ENTRY)

@@ -4,19 +4,33 @@
     post.multicast(end)                              tags for all replicas, to everybody
     post.unicast(replica, end)                       the same layout, one tag, to one replica
 
+A replica that abstains (recovery.py) is muted: what binds it does not leave.
+
 One message at a time: what is begun is finished before anything else is begun. Does not
 allocate.
 """
 
+from tinybft import wire
 from tinybft.compat import const, micropython
 from tinybft.wire import put_header, put_length
 
 _EVERYBODY = const(-1)
+# What binds its sender: a replica that abstains builds it and does not send it.
+_BINDING = (
+    1 << wire.PRE_PREPARE
+    | 1 << wire.PREPARE
+    | 1 << wire.COMMIT
+    | 1 << wire.VIEW_CHANGE
+    | 1 << wire.VIEW_CHANGE_ACK
+    | 1 << wire.NEW_VIEW
+)
 
 
 class Post:
     def __init__(self, config, node_id, memory, auth, send):
         self.buf = memory.sent
+        self.is_muted = False
+        self._binding = _BINDING
         self._node_id = node_id
         self._group_id = config.GROUP_ID
         self._tag_length = config.TAG_LENGTH
@@ -32,14 +46,27 @@ class Post:
 
     @micropython.native
     def multicast(self, end):
+        self.send_sealed(self.seal(end))
+
+    @micropython.native
+    def seal(self, end):
+        """Tags for all replicas, not sent yet. Returns the length of the message."""
         buf = self.buf
         put_length(buf, end + self._tag_count * self._tag_length)
-        self._send(_EVERYBODY, buf, self._auth.seal(buf, end))
+        return self._auth.seal(buf, end)
+
+    @micropython.native
+    def send_sealed(self, length):
+        """To everybody: what `seal` made."""
+        if not (self.is_muted and self._binding >> self.buf[1] & 1):
+            self._send(_EVERYBODY, self.buf, length)
 
     @micropython.native
     def unicast(self, receiver, end):
         """A message of a multicast type, for one replica that missed it."""
         buf = self.buf
+        if self.is_muted and self._binding >> buf[1] & 1:
+            return
         put_length(buf, end + self._tag_count * self._tag_length)
         self._send(receiver, buf, self._auth.seal_for(receiver, buf, end, self._tag_count))
 
@@ -50,5 +77,7 @@ class Post:
         self._send(receiver, buf, self._auth.seal_for(receiver, buf, end, 1))
 
     def relay(self, receiver, buf, length):
-        """Somebody else's complete message, unchanged."""
-        self._send(receiver, buf, length)
+        """A complete message, unchanged; most often somebody else's."""
+        own = self.is_muted and wire.sender(buf) == self._node_id
+        if not (own and self._binding >> buf[1] & 1):
+            self._send(receiver, buf, length)

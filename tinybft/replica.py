@@ -13,7 +13,8 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     bodies              requests that batches name        transfer    catching up by state
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
-    handover            batches from view to view
+    handover            batches from view to view        durability  what survives a power cut
+    scrub               memory that rots
 """
 
 from tinybft import faults, wire
@@ -24,6 +25,7 @@ from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
 from tinybft.clock import GroupClock
 from tinybft.compat import micropython
+from tinybft.durability import Durability
 from tinybft.execution import Execution
 from tinybft.faults import Faults
 from tinybft.handover import Handover
@@ -31,7 +33,9 @@ from tinybft.newview import NewView
 from tinybft.post import Post
 from tinybft.progress import Progress
 from tinybft.quorum import Quorum
+from tinybft.recovery import Recovery
 from tinybft.requests import Replies, Requests
+from tinybft.scrub import Scrub
 from tinybft.slots import Slots
 from tinybft.state import State
 from tinybft.status import Status
@@ -40,15 +44,18 @@ from tinybft.structure import Wire
 from tinybft.timers import Timers
 from tinybft.transfer import Transfer
 from tinybft.viewchange import ViewChange
+from tinybft.volatile import Volatile
 
 
 class Core:
     """What the parts of one replica share; each part gets it and keeps what it needs."""
 
-    def __init__(self, config, replica_id, memory, auth, send, jitter, store=None):
+    def __init__(  # noqa: PLR0913 - what a replica is made of
+        self, config, replica_id, memory, auth, send, jitter, store=None
+    ):
         self.config = config
-        self.memory = memory
         self.store = store
+        self.memory = memory
         self.storage = Storage(config, memory, store)
         self.auth = auth
         self.random = jitter
@@ -65,6 +72,12 @@ class Core:
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
     def join(self, service):
+        self.durability = Volatile()
+        if self.config.DURABLE:
+            self.durability = Durability(self, self.store, Recovery(self, self.store))
+            self.durability.identity.read()  # another one's memory is refused untouched
+        if self.storage.blocks:
+            self.storage.blocks.clear(self.state.length)
         self.status = Status(self)
         self.timers = Timers(self)
         self.requests = Requests(self)
@@ -78,8 +91,10 @@ class Core:
         self.claims = Claims(self)
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
+        self.scrub = Scrub(self)
         self.execution = Execution(self, service)
         self.state.take_checkpoint(0)
+        self.durability.recover()
 
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""
@@ -89,7 +104,7 @@ class Core:
 
 
 class Replica:
-    def __init__(  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913 - what a replica is made of
         self, config, replica_id, memory, auth, send, service, jitter, store=None
     ):
         core = Core(config, replica_id, memory, auth, send, jitter, store)
@@ -98,6 +113,7 @@ class Replica:
         self.progress = core.progress
         self._replica_id = replica_id
         self._settling = False
+        self._resuming = config.DURABLE
         self._executed = 0  # where the progress stood when it was last reported to `status`
         self._low_mark = 0
         self._inline_max = config.INLINE_LENGTH_MAX
@@ -146,14 +162,23 @@ class Replica:
     @micropython.native
     def tick(self, now):
         self.progress.now = now
+        if self._resuming:
+            self._resume()
         core = self.core
         timers = core.timers
         expired = False
         # Almost every step ends here: no call before a look at the time is due.
         if (now - timers.checked_at) & 0x3FFFFFFF >= timers.period_ms or not self.progress.active:
             expired = core.view_change.tick(now)
+            core.scrub.tick(now)
         if core.status.tick(now) or expired:
             self._settle()
+
+    def _resume(self):
+        """The first step after boot."""
+        self._resuming = False
+        self.core.durability.resume()
+        self._settle()
 
     @micropython.native
     def on_own_request(self, buf):

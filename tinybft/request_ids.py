@@ -12,6 +12,7 @@ from tinybft.octets import get_u32, put_u32
 STORE_LENGTH = const(16)
 _RECORD = const(8)
 _RANGE = const(256)
+_FAR = const(65536)
 _ID_MAX = const(0xFFFFFFFF)
 
 
@@ -20,7 +21,9 @@ class StoreError(Exception):
 
 
 class RequestIds:
-    def __init__(self, store):
+    """`lost`: what was used is not known; no id is given until `recall`."""
+
+    def __init__(self, store, may_be_lost=False):
         if store is None or store.size < STORE_LENGTH:
             raise StoreError(
                 "request ids must survive a restart: give the HAL a store of 16 bytes or more"
@@ -30,6 +33,8 @@ class RequestIds:
         store.read_into(0, self._buf, STORE_LENGTH)
         self._record = bytearray(_RECORD)
         self._turn = 0
+        self.lost = False
+        self._may_be_lost = may_be_lost
         self._limit = self._recover()
         self._last = self._limit
 
@@ -46,6 +51,9 @@ class RequestIds:
                     self._turn = 1 - record
             else:
                 damaged += 1
+        if damaged == 2 and self._may_be_lost:
+            self.lost = True
+            return 0
         if damaged == 2:
             raise StoreError(
                 "both request id records are damaged: give this client a new id, or its"
@@ -54,6 +62,18 @@ class RequestIds:
         # A damaged record was torn while it was written, or has rotted since: then it may have
         # been the newer one, one range above the other.
         return limit + damaged * _RANGE
+
+    def forget(self):
+        """The store cannot be trusted."""
+        self.lost = True
+
+    def recall(self, executed):
+        """The newest executed request of this client was `executed`: go on far behind it, since
+        later ones may be under way."""
+        self._limit = executed + _FAR
+        self._reserve()
+        self._last = self._limit - _RANGE
+        self.lost = False
 
     def next(self):
         if self._last == self._limit:

@@ -76,13 +76,16 @@ class Slots:
     # --- over views ---
 
     def keep(self, base):
-        """Copy the slot, complete, to the second ring: its batch prepared."""
-        self._copy_slot(base, self._kept(get_u32(self.buf, base)))
+        """Copy the slot, complete, to the second ring: its batch prepared. Returns the copy."""
+        kept = self._kept(get_u32(self.buf, base))
+        self._copy_slot(base, kept)
+        return kept
 
     def _copy_slot(self, base, to):
+        is_there = self._is_batch(to, self.seqno(base), self.buf, base + self._digest)
         copy(self.buf, to, self.buf, base, self._size)
-        if self.held(base):
-            length = self.body_at(base, self.request_count(base)) - self.body_at(base, 0)
+        if self.held(base) and not is_there:
+            length = self.bodies_length(base)
             self.bodies.copy_to(self.body_at(base, 0), self.bodies, self.body_at(to, 0), length)
 
     def _kept(self, seqno):
@@ -212,6 +215,10 @@ class Slots:
         for i in range(index):
             at += wire.entry_length(self.buf, wire.entry_at(batch, i))
         return at
+
+    def bodies_length(self, base):
+        """Bytes of all bodies of the batch together."""
+        return self.body_at(base, self.request_count(base)) - self.body_at(base, 0)
 
     @micropython.native
     def put_body(self, base, index, message, message_at):

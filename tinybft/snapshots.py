@@ -56,6 +56,9 @@ class Snapshots:
             put_u16(self._free, entry * 2, entry)
         fill(self._map, 0, len(self._map), 0)
 
+    def newest_slot(self):
+        return self._newest
+
     @property
     def free_count(self):
         return self._free_count
@@ -75,10 +78,11 @@ class Snapshots:
         for _ in range(self.count):
             if get_u32(self._seqnos, slot * 4) == seqno:
                 return slot
-            slot = self._after(slot)
+            slot = self.after(slot)
         return -1
 
-    def _after(self, slot):
+    def after(self, slot):
+        """The next place in the ring."""
         slot += 1
         return 0 if slot == self._limit else slot
 
@@ -131,7 +135,7 @@ class Snapshots:
     def open(self, seqno):
         """Effects: a new, newest snapshot that owns nothing."""
         assert self.count < self._limit, "checkpoint taken above high_mark"
-        slot = self._after(self._newest) if self.count else 0
+        slot = self.after(self._newest) if self.count else 0
         if not self.count:
             self._oldest = 0
         self.count += 1
@@ -143,7 +147,7 @@ class Snapshots:
     def release_oldest(self):
         """Effects: its pool entries are free again."""
         self._give_back(self._oldest)
-        self._oldest = self._after(self._oldest)
+        self._oldest = self.after(self._oldest)
         self.count -= 1
 
     def _give_back(self, slot):
@@ -168,7 +172,7 @@ class Snapshots:
             if slot == self._newest:
                 blocks.get(block * length, out, at, length)
                 return
-            slot = self._after(slot)
+            slot = self.after(slot)
 
     def entry_into(self, slot, node, entries, out, at):
         """The entry of a node of the partition tree as it was at the slot's checkpoint.
@@ -186,5 +190,5 @@ class Snapshots:
                 if self._kept[kept]:
                     copy(out, at, self._nodes, kept * _ENTRY, _ENTRY)
                     return
-            slot = self._after(slot)
+            slot = self.after(slot)
         copy(out, at, entries, node * _ENTRY, _ENTRY)

@@ -34,6 +34,7 @@ Allocates: nothing but inside `digest_into` (and for sequence numbers from 2**30
 from tinybft.bulk import InRam
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, fill
+from tinybft.pages import DirtyPages
 from tinybft.partition import (
     ENTRY_LENGTH,
     SCRATCH_LENGTH,
@@ -103,14 +104,13 @@ class State:
         self.installing = False
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
         interior_count = self.tree.root + 1 - self.tree.leaf_count
+        self.dirty = DirtyPages(config) if config.STATE_DURABLE else None
         self._block_length = config.BLOCK_LENGTH
         self._scratch = fields("scratch")
         self._modified = fields("modified")
         self.raw = self.view = None
         self.app_length = config.STATE_LENGTH
-        if blocks:
-            blocks.clear(self.length)
-        else:
+        if blocks is None:
             blocks = InRam(fields("blocks"), self._block_length, config.BLOCK_COUNT)
             pool = InRam(fields("pool"), self._block_length)
             self.raw = memoryview(fields("blocks"))[: self.length]
@@ -149,6 +149,8 @@ class State:
             if not self._modified[block]:
                 self._preserve(block)
         self._blocks.put(offset, buf, start, length)
+        if self.dirty:
+            self.dirty.mark(offset, length)
 
     def _preserve(self, block):
         assert not self.installing, "write during state transfer"
@@ -170,7 +172,12 @@ class State:
                 self.tree.update_leaf(block, seqno, self._blocks)
             self.tree.update_interiors()
             fill(self._modified, 0, len(self._modified), 0)
-        snapshots.open(seqno)
+        self._open(seqno)
+
+    def _open(self, seqno):
+        self.snapshots.open(seqno)
+        if self.dirty:
+            self.dirty.close(self.snapshots.newest_slot())
 
     def _update_leaves(self, seqno):
         snapshots, tree = self.snapshots, self.tree
@@ -190,6 +197,12 @@ class State:
                     snapshots.keep_interior(tree.level_starts[level] + index, tree.entries)
                     tree.update_interior(level, index, seqno)
 
+    def is_intact(self, block):
+        """False if the block is not what its digest says. True while that cannot be told."""
+        if self._modified[block] or self.installing:
+            return True
+        return self.tree.is_leaf_of(block, self._blocks)
+
     def release_below(self, seqno):
         """Effects: checkpoints older than `seqno` are not held any more."""
         snapshots = self.snapshots
@@ -207,6 +220,8 @@ class State:
             snapshots.restore(block, self._blocks)
             self._modified[block] = 0
         snapshots.forget_changes()
+        if self.dirty:
+            self.dirty.forget()
 
     # Held checkpoints, as state transfer serves them.
 
@@ -316,5 +331,25 @@ class State:
         if not equal(tree.entries, tree.root * _ENTRY + _DIGEST_AT, digest, digest_at, _DIGEST):
             return False
         self.installing = False
-        self.snapshots.open(seqno)
+        self._open(seqno)
         return True
+
+    # Boot.
+
+    def put_raw(self, offset, buf, length):
+        """Bytes of the image that `restore` is about to check."""
+        self._blocks.put(offset, buf, 0, length)
+
+    def restore(self, seqno, image, digest, digest_at):
+        """Effects: the state is checkpoint `seqno`, the only one held.
+
+        Requires: the blocks are those of `image`, which says when each was modified. False, and
+        installing: they do not have the digest.
+        """
+        while self.snapshots.count:
+            self.snapshots.release_oldest()
+        self.installing = True
+        fill(self._modified, 0, len(self._modified), 0)
+        for block in range(self.tree.leaf_count):
+            self.tree.update_leaf(block, image.modified(block), self._blocks)
+        return self.finish_install(seqno, digest, digest_at)

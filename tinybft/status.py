@@ -229,6 +229,7 @@ class Status:
         their_low = wire.seqno(buf)
         their_executed = wire.status_last_executed(buf)
         count = wire.status_slot_count(buf)
+        core.durability.on_status(sender, their_low, their_executed)
         known = min(max(their_executed, their_low + count), progress.high_mark())
         if known > core.agreement.last_seen and known > progress.last_executed:
             self._on_news(known)

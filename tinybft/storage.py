@@ -16,12 +16,13 @@ random, entry by entry, over and over.
 """
 
 from tinybft.bulk import InRam, InStore
+from tinybft.identity import require_room
 from tinybft.layout import BATCH_TIME_LENGTH, SLOT_HEADER_LENGTH, areas, slot_length
 from tinybft.memory import body_length, is_in_store, message_length
 
 
 class Storage:
-    """`store`: the HAL's, or None. ValueError: some field needs one that is large enough."""
+    """`store`: the HAL's, or None. StoreError: some field needs one, or a larger one."""
 
     def __init__(self, config, memory, store):
         self._store = store
@@ -30,7 +31,7 @@ class Storage:
         # Where the state's are None `State` makes them from its own fields.
         self.blocks = self.pool = None
         if len(memory.window):
-            self._check_store()
+            require_room(store, config)
         body = body_length(config)
         reply = message_length(config, "REPLY")
         if is_in_store(config, "STORAGE_AGREEMENT"):
@@ -46,18 +47,6 @@ class Storage:
         if is_in_store(config, "STORAGE_STATE"):
             self.blocks = self._stored("blocks", config.BLOCK_LENGTH)
             self.pool = self._stored("pool", config.BLOCK_LENGTH)
-
-    def _check_store(self):
-        needed = self._areas["size"]
-        size = self._store.size if self._store else 0
-        if size < needed:
-            raise ValueError(
-                'a region is stored in "nvm": that takes a store of '
-                + str(needed)
-                + " bytes, this node has "
-                + str(size)
-                + ' (see [storage] of config.toml; choose "ram" without one)'
-            )
 
     def _stored(self, area, stride):
         address = self._areas[area]

@@ -181,12 +181,13 @@ class Wire:
                 return 0
             at += 1 + ENTRY_LENGTH
             return at if at <= end else 0
-        if buf[at] != INLINE or not self._is_request(buf, at + 1, end):
+        if buf[at] != INLINE or not self.is_request(buf, at + 1, end):
             return 0
         return at + 1 + length(buf, at + 1)
 
     @micropython.native
-    def _is_request(self, buf, at, end):
+    def is_request(self, buf, at, end):
+        """True if a well-formed REQUEST of this group stands at buf[at:end]."""
         if buf[at] >> 4 != VERSION or buf[at + 1] != REQUEST:
             return False
         client = get_u16(buf, at + 2)

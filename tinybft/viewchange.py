@@ -221,10 +221,24 @@ class ViewChange:
         q_count = core.claims.put_q(buf, at)
         at += q_count * _CLAIM_LENGTH
         wire.put_view_change_counts(buf, count, p_count, q_count)
-        core.post.multicast(at)
+        length = core.post.seal(at)
         core.auth.digest_message(buf, 0, at)
         self._store(progress.replica_id, buf)
         self._good |= 1 << progress.replica_id
+        core.durability.leave_view()
+        core.post.send_sealed(length)
+
+    def forget(self):
+        self._good = 0
+
+    def restore(self, buf, at, length):
+        """After a restart: the own VIEW-CHANGE stands at buf[at:]."""
+        own_id = self.core.progress.replica_id
+        own = self.at(own_id)
+        copy(self.buf, own, buf, at, length)
+        self.core.auth.digest_message(self.buf, own, self.core.wire.body_end(self.buf, own))
+        copy(self.buf, self._digest_at(own_id), self.core.auth.digest, 0, 32)
+        self._good |= 1 << own_id
 
     def _send_ack(self, replica, receiver):
         """Confirm the VIEW-CHANGE of a third party, to all (-1) or to one.
@@ -237,7 +251,9 @@ class ViewChange:
         if self._replaced >> replica & 1:
             return  # a NEW-VIEW names the other one of two; nobody confirms both
         if replica != progress.replica_id and replica != primary != progress.replica_id:
-            self.send_ack_of(replica, self.buf, self._digest_at(replica), receiver)
+            digest_at = self._digest_at(replica)
+            if self.core.durability.may_acknowledge(replica, self.buf, digest_at):
+                self.send_ack_of(replica, self.buf, digest_at, receiver)
 
     def send_ack_of(self, replica, digest, digest_at, receiver):
         post = self.core.post

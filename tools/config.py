@@ -5,18 +5,21 @@ with the same attributes as the module `tinybft.config`.
 """
 
 import contextlib
+import json
 import os
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
 import rich_click as click
+from rich.console import Console
 
 from tools.config_rules import broken_rules
 from tools.config_schema import BY_CONSTANT
 from tools.config_sizes import broken_sizes
 from tools.config_source import Source
 from tools.config_template import render
+from tools.nonvolatile import map_report, map_table
 from tools.refusal import Refusal
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -91,18 +94,34 @@ def write_atomically(path, text):
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead of FILE.")
 @click.option("--output", default="tinybft/config.py", show_default=True, help="- is stdout.")
 @click.option("--check", is_flag=True, help="Write nothing; fail if the output is not current.")
-def config(file, name, output, check):
-    """Check a configuration (FILE, else config.toml) and generate tinybft/config.py."""
+@click.option("--json", "as_json", is_flag=True, help="Say it as one JSON document.")
+def config(file, name, output, check, as_json):
+    """Check a configuration (FILE, else config.toml) and generate tinybft/config.py.
+
+    Prints the map of the non-volatile memory, too, if the configuration has any.
+    """
     path = chosen_file(file, name)
     text = generate(path)
     if check:
         _require_current(path, output, text)
-        click.echo(f"{path}: valid, {output} is current")
+        words = f"{path}: valid, {output} is current"
     elif output == "-":
         click.echo(text, nl=False)
+        return
     else:
         write_atomically(output, text)
-        click.echo(f"{output}: {summary(_namespace(text))}")
+        words = f"{output}: {summary(_namespace(text))}"
+    _say(words, _namespace(text), as_json)
+
+
+def _say(words, config, as_json):
+    if as_json:
+        known = {"configuration": config.CONFIG_NAME, "hash": config.CONFIG_HASH}
+        click.echo(json.dumps(known | {"non_volatile": map_report(config)}, indent=2))
+        return
+    click.echo(words)
+    if config.NVM_LENGTH:
+        Console().print(map_table(config))
 
 
 def summary(config):

@@ -151,6 +151,25 @@ RULES = (
         remedy="raise retry_max_ms to {RETRY_MS} or lower retry_ms",
     ),
     Rule(
+        '(STORAGE_AGREEMENT == "ram") == (STORAGE_CHECKPOINT == "ram")'
+        ' == (STORAGE_EVENT == "ram")',
+        "what a replica said is known after a power cut only if all three regions are durable",
+        at="STORAGE_AGREEMENT",
+        remedy='write "mirror" for all three, or "ram" for all three',
+    ),
+    Rule(
+        'STORAGE_CHECKPOINT != "nvm"',
+        "a window onto so small a region would be as large as the region",
+        at="STORAGE_CHECKPOINT",
+        remedy='write checkpoint = "mirror"',
+    ),
+    Rule(
+        'STORAGE_STATE == "ram" or STORAGE_EVENT != "ram"',
+        "a state that outlives a power cut needs votes that do",
+        at="STORAGE_STATE",
+        remedy='write state = "ram", or agreement, checkpoint and event = "mirror"',
+    ),
+    Rule(
         'FRAME_LENGTH <= 250 or TRANSPORT != "esp_now"',
         "an ESP-NOW frame carries at most 250 bytes",
         at="FRAME_LENGTH",

@@ -10,6 +10,7 @@ from hal.frames import FRAGMENT_COUNT_MAX, HEADER_LENGTH, frame_memory_rows
 from tinybft.lengths import length_rows
 from tinybft.memory import region_rows
 from tools.config_rules import facts_of
+from tools.nonvolatile import broken_map
 
 # message -> constants that make it long, the one to lower first in front
 _LONG_BECAUSE_OF = {
@@ -29,10 +30,10 @@ def broken_sizes(config):
     """Yield (constant, message) per size that exceeds its limit.
 
     Regions are laid out for messages that fit (a tree node's children travel in one), so
-    they are summed up only when all do.
+    they are summed up only when all do; so is the map of the non-volatile memory.
     """
     lengths = [*_broken_messages(config), *_broken_fragments(config)]
-    yield from lengths or _broken_budget(config)
+    yield from lengths or (*_broken_budget(config), *broken_map(config))
 
 
 def static_rows(config):

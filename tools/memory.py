@@ -1,4 +1,4 @@
-"""`tinybft memory`: what the static regions of a configuration cost, and the paper's figures.
+"""`tinybft memory`: what a configuration costs in RAM and in non-volatile memory.
 
 Counted are the regions as `tinybft.memory` reserves them and the frame buffers of `hal`. The
 interpreter's objects (class and module dicts, instances, memoryviews) come on top and are not
@@ -14,6 +14,7 @@ from rich.table import Table
 
 from tools.config import chosen_file, load, summary
 from tools.config_sizes import region_totals, static_rows
+from tools.nonvolatile import comparison, comparison_table, grouped, map_report, map_table
 
 # TinyBFT, RTAS 2024, Table I: bytes after start-up of the C++ system, PBFT_ESP
 PAPER = {
@@ -35,7 +36,7 @@ _NOTE = (
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead of FILE.")
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 def memory(file, name, as_json):
-    """Print the static memory of a configuration, by region and by the paper's Table I."""
+    """Print the static memory by region and by the paper's Table I, and the non-volatile map."""
     config = load(chosen_file(file, name))
     rows = static_rows(config)
     if as_json:
@@ -45,6 +46,9 @@ def memory(file, name, as_json):
     console.print(summary(config), highlight=False, soft_wrap=True)
     console.print(_region_table(config, rows))
     console.print(_paper_table(rows))
+    console.print(comparison_table(compared(config)))
+    if config.NVM_LENGTH:
+        console.print(map_table(config))
     console.print(_NOTE, highlight=False)
 
 
@@ -54,6 +58,11 @@ def paper_totals(rows):
     for _, _, length, _, row in rows:
         totals[row] += length
     return {row: totals[row] for row in PAPER}
+
+
+def compared(config):
+    """Internal RAM with regions in "ram", "mirror" and "nvm"; see nonvolatile.comparison."""
+    return comparison(config, lambda variant: region_totals(static_rows(variant)))
 
 
 def report(config, rows):
@@ -69,6 +78,8 @@ def report(config, rows):
         "table_1": {"regions": paper_totals(rows), "paper": PAPER},
         "total": sum(row[2] for row in rows),
         "ram_max": config.RAM_MAX,
+        "storage": compared(config),
+        "non_volatile": map_report(config),
         "note": _NOTE,
     }
 
@@ -84,12 +95,12 @@ def _region_table(config, rows):
     for region, field, length, text, _ in rows:
         if region != previous:
             table.add_section()
-            table.add_row(region, "", _grouped(totals[region]), "", style="bold")
+            table.add_row(region, "", grouped(totals[region]), "", style="bold")
             previous = region
-        table.add_row("", field, _grouped(length), text)
+        table.add_row("", field, grouped(length), text)
     table.add_section()
-    budget = f"of ram_max {_grouped(config.RAM_MAX)}"
-    table.add_row("total", "", _grouped(sum(totals.values())), budget, style="bold")
+    budget = f"of ram_max {grouped(config.RAM_MAX)}"
+    table.add_row("total", "", grouped(sum(totals.values())), budget, style="bold")
     return table
 
 
@@ -100,12 +111,8 @@ def _paper_table(rows):
     table.add_column("paper (C++), bytes", justify="right")
     totals = paper_totals(rows)
     for row, length in totals.items():
-        table.add_row(row, _grouped(length), _grouped(PAPER[row]))
+        table.add_row(row, grouped(length), grouped(PAPER[row]))
     table.add_section()
     ours, theirs = sum(totals.values()), sum(PAPER.values())
-    table.add_row("total", _grouped(ours), _grouped(theirs), style="bold")
+    table.add_row("total", grouped(ours), grouped(theirs), style="bold")
     return table
-
-
-def _grouped(number):
-    return f"{number:,}".replace(",", " ")

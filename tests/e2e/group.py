@@ -20,11 +20,11 @@ def _heed_interrupts():
 class Group:
     """One run folder with a configuration of its own; `tinybft(...)` runs the command in it."""
 
-    def __init__(self, folder, **changes):
+    def __init__(self, folder, base="config.toml", **changes):
         self.run_dir = folder / "run"
         self.port = free_port()
         self.config = folder / "config.toml"
-        text = (ROOT / "config.toml").read_text(encoding="utf-8")
+        text = (ROOT / base).read_text(encoding="utf-8")
         self.config.write_text(changed(text, port=self.port, **changes), encoding="utf-8")
 
     def cluster(self, *arguments):

@@ -86,7 +86,7 @@ def trust_again(sim, i):
     """Count replica `i` as correct again: it has got rid of what made it faulty."""
     sim.faulty.discard(i)
     hal = sim.device(i)
-    sim.oracles.booting(hal)
+    sim.oracles.forget(hal)
     mark = sim.oracles._mark(hal)
     mark.executed, mark.low = sim.executed(i), sim.stable(i)
 

@@ -1,7 +1,8 @@
 """F64: operations without end with every fault at a low rate, one at a time.
 
 `python -m tests.sim.soak --operations 1000000 --seed 1` runs it for long; a test runs it for
-some thousands. A replica that lost its memory has caught up before the next fault strikes.
+some thousands. A replica that lost its memory has caught up before the next fault strikes; with
+`--durable mirror` none loses it, and power is cut while they write, and for all of them at once.
 """
 
 import argparse
@@ -17,8 +18,8 @@ _PAUSE_MS = 150  # on average, between the end of a fault and the next one
 class Soak:
     """`run(operations)`; `struck` counts the faults by name."""
 
-    def __init__(self, seed, replicas=4):
-        self.sim = Sim(seed=seed, replicas=replicas)
+    def __init__(self, seed, replicas=4, durable=None):
+        self.sim = Sim(seed=seed, replicas=replicas, durable=durable)
         self.struck = Counter()
         self._load = None
 
@@ -73,6 +74,9 @@ class Soak:
         self.sim.drift(i, self.sim.random.choice((-5, 0, 5)))
 
     def _fault_power(self, i, ms):
+        if self.sim.config.DURABLE:
+            self._power_of_durable(i, ms)
+            return
         before = said(self.sim, i)
         if before[1] > max(self.sim.view(k) for k in self.sim.replicas if k != i):
             return  # alone in a view that may never come: it could not get over its amnesia
@@ -81,6 +85,24 @@ class Soak:
         self.sim.restart(i)
         done = covered(self.sim, i, before)
         assert done, f"R{i} is at {said(self.sim, i)} after 60 s, had said {before}"
+
+    def _power_of_durable(self, i, ms):
+        """One replica amid a write, or some time; or all of them, one back after the other."""
+        sim = self.sim
+        if ms % 3 == 0:
+            sim.cut_power_after(i, int(4000 ** sim.random.random()) - 1)
+            sim.run(ms)
+            sim.cut_power_after(i, -1)
+        elif ms % 3 == 1:
+            sim.crash(i)
+            sim.run(ms)
+        else:
+            sim.outage()
+        order = sim.random.sample(sim.replicas, sim.replica_count)
+        for k in order:
+            if not sim.is_up(k):
+                sim.restart(k)
+                sim.run(ms // 8)
 
     def _fault_bits(self, i, ms):
         """What one replica sends arrives damaged."""
@@ -108,8 +130,9 @@ def main():
     parser.add_argument("--operations", type=int, default=100000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--replicas", type=int, default=4)
+    parser.add_argument("--durable", help="see tools/simulate/configs.py")
     options = parser.parse_args()
-    soak = Soak(options.seed, options.replicas)
+    soak = Soak(options.seed, options.replicas, options.durable)
     begin = time.perf_counter()
     soak.run(options.operations)
     sim = soak.sim

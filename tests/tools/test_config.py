@@ -1,6 +1,7 @@
 """`tinybft config`: what it writes, and what it says."""
 
 import hashlib
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -8,10 +9,11 @@ from pathlib import Path
 import pytest
 
 from tests.tools.support import run, variant
+from tinybft.layout import areas
 from tools.config import ROOT, generate, load, named_files
 
 MICROPYTHON = Path(sys.executable).with_name("micropython")
-NAMES = ("default", "smallest", "n7", "n25")
+NAMES = ("default", "durable", "smallest", "n7", "n25")
 
 
 def test_ships_the_named_configurations():
@@ -136,8 +138,39 @@ def test_hosts_become_a_tuple(tmp_path):
 def test_name_that_is_not_known():
     result = run("config", "--name", "n8")
     assert result.exit_code == 2
-    assert "--name n8: no such named configuration; choose one of default, n25" in result.stderr
+    assert (
+        "--name n8: no such named configuration; choose one of default, durable, n25"
+        in result.stderr
+    )
 
 
 def test_name_and_file_exclude_each_other():
     assert "leave out one of the two" in run("config", "x.toml", "--name", "n7").stderr
+
+
+def test_map_of_the_non_volatile_memory(tmp_path):
+    output = tmp_path / "config.py"
+    shown = run("config", "--name", "durable", "--output", output)
+    for words in ("Non-volatile memory", "0x00010", "identity", "pages", "free", "not 32 KiB"):
+        assert words in shown.stdout
+    told = json.loads(run("config", "--name", "durable", "--output", output, "--json").stdout)
+    config = load(named_files()["durable"])
+    nvm = told["non_volatile"]
+    assert (told["configuration"], told["hash"]) == ("durable", config.CONFIG_HASH)
+    expected = areas(config)
+    assert nvm["used"] == expected.pop("size") and nvm["used"] + nvm["free"] == nvm["length"]
+    assert {area["area"]: area["address"] for area in nvm["areas"]} == expected
+    assert [part["fits"] for part in nvm["parts"]] == [False, True, True]
+
+
+def test_no_map_without_non_volatile_memory(tmp_path):
+    output = tmp_path / "config.py"
+    assert len(run("config", ROOT / "config.toml", "--output", output).stdout.splitlines()) == 1
+    told = json.loads(run("config", ROOT / "config.toml", "--output", output, "--json").stdout)
+    assert told["non_volatile"]["areas"] == [] and told["non_volatile"]["length"] == 0
+
+
+def test_request_ids_alone_need_little(tmp_path):
+    path = variant(tmp_path / "config.toml", {"storage.nvm_length": "16"})
+    shown = run("config", path, "--output", tmp_path / "config.py")
+    assert "request_ids" in shown.stdout and "identity" not in shown.stdout

@@ -21,12 +21,7 @@ ALONE = [
     ({"authentication.tag_length": "17"}, "authentication.tag_length", "must lie in 8..16"),
     ({"timeouts.repair_ms": "0"}, "timeouts.repair_ms", "must lie in 1..536870911"),
     ({"timeouts.request_ms": "536870912"}, "timeouts.request_ms", "half the range"),
-    ({"storage.agreement": '"nvm"'}, "storage.agreement", "not available yet in this version"),
-    (
-        {"storage.state": '"mirror"'},
-        "storage.state",
-        'not available yet in this version; use "ram',
-    ),
+    ({"storage.agreement": '"fram"'}, "storage.agreement", "is not a known choice"),
     ({"storage.event": '"disk"'}, "storage.event", "not a known choice"),
     ({"storage.checkpoint": "1"}, "storage.checkpoint", "must be a string, not an integer"),
     ({"transport.kind": '"pigeon"'}, "transport.kind", 'use "unix", "esp_now"'),
@@ -46,6 +41,13 @@ ALONE = [
     ({"transport.hosts": "[1]"}, "transport.hosts", "1 must be a string"),
     ({"transport.hosts": '["10.0.0.1", "10.0.0.1"]'}, "transport.hosts", "a host twice"),
 ]
+
+DURABLE = {
+    "storage.agreement": '"mirror"',
+    "storage.checkpoint": '"mirror"',
+    "storage.event": '"mirror"',
+    "storage.nvm_length": "131072",
+}
 
 TOGETHER = [
     (
@@ -100,6 +102,21 @@ TOGETHER = [
         "transport.frame_length",
         "lower frame_length to 250",
     ),
+    (
+        {"storage.event": '"mirror"'},
+        "storage.agreement",
+        'agreement = "ram", checkpoint = "ram", event = "mirror"; write "mirror" for all three',
+    ),
+    (
+        DURABLE | {"storage.checkpoint": '"nvm"'},
+        "storage.checkpoint",
+        'would be as large as the region (rule: STORAGE_CHECKPOINT != "nvm")',
+    ),
+    (
+        {"storage.state": '"mirror"'},
+        "storage.state",
+        'state = "mirror", event = "ram"; write state = "ram", or agreement',
+    ),
     ({"transport.port": "65531"}, "transport.port", "lower port to 65530"),
     (
         {"transport.hosts": '["10.0.0.1"]'},
@@ -109,6 +126,7 @@ TOGETHER = [
 ]
 
 _MESSAGE = "sizes.message_length_max"
+_NVM = "storage.nvm_length"
 SIZES = [
     (
         {"sizes.request_length_max": "1108"},
@@ -161,6 +179,30 @@ SIZES = [
         "budget.ram_max",
         "must fit into the RAM budget (rule: sum of regions <= ram_max); sum = ",
     ),
+    (
+        DURABLE | {_NVM: "0"},
+        _NVM,
+        "must fit into the non-volatile memory (rule: sum of areas <= nvm_length); sum = ",
+    ),
+    (
+        DURABLE | {_NVM: "8192"},
+        _NVM,
+        "nvm_length = 8192; set nvm_length to 32768 (a part of 32 KiB) or more, or lower window or"
+        " request_length_max",
+    ),
+    (
+        DURABLE | {"storage.state": '"mirror"', _NVM: "32768"},
+        _NVM,
+        "set nvm_length to 65536 (a part of 64 KiB) or more, or lower state_length, window or"
+        ' request_length_max, or write state = "ram"',
+    ),
+    (
+        DURABLE | {"storage.state": '"nvm"', _NVM: "65536"},
+        _NVM,
+        "set nvm_length to 131072 (a part of 128 KiB) or more, or lower state_length, window or"
+        ' request_length_max, or write state = "mirror" or "ram"',
+    ),
+    ({_NVM: "15"}, _NVM, "request ids alone take 16 bytes"),
 ]
 
 

@@ -5,9 +5,11 @@ import json
 import pytest
 
 from tests.tools.support import run, variant
+from tinybft.layout import areas
 from tinybft.memory import Memory
 from tools.config import ROOT, load, named_files
 from tools.memory import PAPER
+from tools.nonvolatile import broken_map, part_words, smallest_part, stored
 
 
 def figures(*arguments):
@@ -16,7 +18,7 @@ def figures(*arguments):
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("name", ("default", "smallest", "n7", "n25"))
+@pytest.mark.parametrize("name", ("default", "durable", "smallest", "n7", "n25"))
 def test_sums_agree_with_what_is_allocated(name):
     found = figures("--name", name)
     allocated = Memory(load(named_files()[name])).bytes_reserved()
@@ -49,3 +51,31 @@ def test_invalid_file(tmp_path):
     result = run("memory", path)
     assert result.exit_code == 2
     assert "raise window to 4" in result.stderr
+
+
+@pytest.mark.parametrize("name", ("default", "smallest", "n7"))
+def test_storage_kinds_beside_each_other(name):
+    config = load(named_files()[name])
+    found = figures("--name", name)
+    kinds = found["storage"]
+    assert list(kinds) == ["ram", "mirror, state ram", "mirror", "nvm"]
+    assert kinds["ram"]["ram"] == found["total"] and kinds["ram"]["regions"] == found["regions"]
+    assert kinds["nvm"]["ram"] <= kinds["mirror"]["ram"] == kinds["ram"]["ram"]
+    needed = [kind["nvm"] for kind in kinds.values()]
+    assert needed[0] == 0 and needed == sorted(needed)
+    for kind, figure in kinds.items():
+        variant = stored(config, kind)
+        assert figure["nvm"] == (areas(variant)["size"] if variant.DURABLE else 0)
+        assert figure["nvm"] <= figure["part"] and not list(broken_map(variant))
+
+
+def test_parts():
+    assert [smallest_part(n) for n in (1, 32768, 32769, 131072)] == [32768, 32768, 65536, 131072]
+    assert smallest_part(131073) == 262144 and part_words(262144) == "2 x 128 KiB"
+    assert (part_words(65536), part_words(100)) == ("64 KiB", "100 bytes")
+
+
+def test_map_is_shown_where_there_is_one():
+    words = "Non-volatile memory"
+    assert words in run("memory", "--name", "durable").stdout
+    assert words not in run("memory", ROOT / "config.toml").stdout

@@ -9,9 +9,12 @@ from tools.cluster.failover import RoundLines, quantiles
 from tools.cluster.files import RunFolder
 from tools.cluster.outage import Outages
 from tools.cluster.plans import Options, victim
+from tools.cluster.powercuts import FAILURES_MAX, PowerCuts
 from tools.cluster.times import TimesFile
 
-CONFIG = SimpleNamespace(REPLICA_COUNT=4, FAULT_COUNT=1, WINDOW=4, CLIENT_COUNT=5)
+CONFIG = SimpleNamespace(
+    REPLICA_COUNT=4, FAULT_COUNT=1, WINDOW=4, CLIENT_COUNT=5, DURABLE=True, REQUEST_MS=250
+)
 
 
 class Node:
@@ -21,8 +24,10 @@ class Node:
         self.node_id = node_id
         self.killed = self.frozen = False
 
-    def kill(self):
+    def strike(self):
         self.killed = True
+
+    kill = strike
 
     def freeze(self):
         self.frozen = True
@@ -40,6 +45,7 @@ class Course:
         self.options = Options(operations=40, **options)
         self.clients = (0, 1, 2, 3)
         self.processes = SimpleNamespace(nodes={i: Node(i) for i in range(4)})
+        self.outages = SimpleNamespace(gone=set())
         self.failures = []
         self.events = []
         self.restarted = []
@@ -132,6 +138,36 @@ def test_replicas_that_do_not_get_in_step(tmp_path, monkeypatch, capsys):
     assert "not in step" in outages.rounds[0].failure and len(course.failures) == 1
     heading, row = capsys.readouterr().out.splitlines()[-2:]
     assert heading.startswith("round  killed") and row.split()[:3] == ["1", "-", "-->-"]
+
+
+def test_power_cuts(tmp_path):
+    course = Course(tmp_path, power_cuts=6, seed=3)
+    course.processes.nodes[2].kill()
+    course.outages.gone.add(2)
+    cuts = PowerCuts(course)
+    while cuts.advance([view for view in course.views() if view.condition == "running"]):
+        if not course.processes.nodes[0].killed:
+            course.acknowledge(1)
+    assert len(cuts.rounds) == 6 and course.failures == []
+    assert all(cut.gap_ms >= 0 and cut.step_ms >= cut.gap_ms for cut in cuts.rounds)
+    assert cuts.rounds[-1].struck == [[0, 1, 3]]  # all that were left, at once
+    assert all(2 not in struck for cut in cuts.rounds for struck in cut.struck)
+    assert 2 not in course.restarted and set(course.restarted) == {0, 1, 3}
+    assert sum(cut.kills for cut in cuts.rounds) == len(course.restarted)
+
+
+def test_power_cuts_after_which_nothing_goes_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(outage, "WAIT_SECONDS", 0)
+    course = Course(tmp_path, power_cuts=50)
+    cuts = PowerCuts(course)
+    while cuts.advance(course.views()):
+        pass
+    assert len(cuts.rounds) == FAILURES_MAX == len(course.failures)
+    assert "no operation was acknowledged after a power cut" in cuts.rounds[0].failure
+
+
+def test_no_power_cut_is_wanted(tmp_path):
+    assert not PowerCuts(Course(tmp_path)).advance([])
 
 
 def test_no_outage_is_wanted(tmp_path):

@@ -17,7 +17,7 @@ from tools.cluster.commands import Numbers, performed, prepared
 from tools.cluster.failover import measure_failover
 from tools.cluster.files import RunFolder
 from tools.cluster.instructions import count_instructions, print_instructions
-from tools.cluster.kept import refuse_if_running
+from tools.cluster.kept import refuse_if_kept, refuse_if_running
 from tools.cluster.table import Silence
 from tools.config import chosen_file
 from tools.refusal import Refusal
@@ -56,6 +56,7 @@ def bench(run_dir, as_json, **chosen):
     path = chosen_file(chosen.pop("file"), chosen.pop("name"))
     matrix = {name: chosen.pop(name) for name in ("losses", "counts", "first_client")}
     failover = chosen.pop("failover")
+    refuse_if_kept(folder)
     size = chosen.pop("size") or (None if failover else 64)
     chosen.update(
         value_sizes=size and (size,), mix=chosen["mix"] or ("all" if failover else "put")

@@ -56,7 +56,7 @@ def _written(client, books, options):
     detail = f"{total} keys of {len(books)} clients hold what was acknowledged last"
     if wrong:
         detail = f"{len(wrong)} of {total} keys differ: {', '.join(wrong[:5])}"
-    return check("read back", not wrong, detail)
+    return check("read back", not wrong, detail, lost=len(wrong))
 
 
 def _possible(book, key):
@@ -78,7 +78,8 @@ def _counted(client, books):
     detail = f"the shared counter is {value} after {known} acknowledged increments"
     if unsure:
         detail += f" and {unsure} outstanding when its client was killed"
-    return check("exactly once", known <= value <= known + unsure, detail)
+    ok = known <= value <= known + unsure
+    return check("exactly once", ok, detail, lost=max(0, known - value))
 
 
 def _equal_digests(course, client):

@@ -12,6 +12,8 @@ from hal.filestore import StoreError
 from hal.keys import KeyFileError, load_keys
 from hal.unix import Hal, HalError
 from tinybft.node import Node
+from tinybft.request_ids import StoreError as UntrustedStore
+from tools.cluster.plans import store_length
 from tools.refusal import Refusal
 
 SECONDS_MAX = 15.0
@@ -59,9 +61,20 @@ class ExternalClient:
             )
         crypto = Crypto(self.client_id, keys, config.TAG_LENGTH)
         store_path = str(self._folder.node_file(self.client_id, "store"))
-        return Node(
-            Hal(config, self.client_id, crypto, store_path=store_path, **self._network), config
+        length = store_length(config)
+        hal = Hal(
+            config,
+            self.client_id,
+            crypto,
+            store_path=store_path,
+            store_length=length,
+            **self._network,
         )
+        try:
+            return Node(hal, config)
+        except UntrustedStore as error:
+            hal.close()
+            raise StoreError(f"{store_path}: {error}") from error
 
     def ask(self, operation, length, seconds_max=SECONDS_MAX):
         """Have operation[:length] executed; the reply as bytes. Raises Refusal on time-out."""

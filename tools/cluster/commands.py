@@ -8,9 +8,15 @@ import rich_click as click
 
 from tools.cluster.checks import verify
 from tools.cluster.files import RUN_FOLDER, RunFolder, prepare
-from tools.cluster.kept import refuse_if_running, remember, stop_kept
+from tools.cluster.kept import (
+    refuse_if_kept,
+    refuse_if_running,
+    refuse_unless_kept,
+    remember,
+    stop_kept,
+)
 from tools.cluster.keyvalue import kv
-from tools.cluster.plans import Options, check_victim, client_ids, fitting_sizes
+from tools.cluster.plans import Options, check_power_cuts, check_victim, client_ids, fitting_sizes
 from tools.cluster.processes import Processes
 from tools.cluster.result import result_of
 from tools.cluster.run import Course
@@ -48,9 +54,10 @@ PERCENT = click.FloatRange(0, 90)
 @click.option("--jitter-ms", default=0, type=click.IntRange(0, 10000), help="Reorders frames.")
 @click.option("--value-sizes", type=Numbers(), help="Bytes of the values. [16,64,256,900]")
 @click.option("--kill", help="primary, backup, none or a replica id: SIGKILL. [primary]")
-@click.option("--restart/--no-restart", default=True, help="The killed one, with empty memory.")
+@click.option("--restart/--no-restart", default=True, help="The killed one.")
 @click.option("--freeze", help="The same as --kill, but SIGSTOP for --freeze-ms, then SIGCONT.")
 @click.option("--freeze-ms", default=3000, show_default=True, type=click.IntRange(1, 60000))
+@click.option("--power-cuts", type=click.IntRange(0), help="SIGKILL of random ones, then all.")
 @click.option("--clients", type=Numbers(), help="Client ids. [all replicas, one external]")
 @click.option("--seed", default=1, show_default=True, help="Of the workload and of the losses.")
 @click.option("--heap", default="640K", show_default=True, help="Heap of each replica.")
@@ -59,12 +66,16 @@ PERCENT = click.FloatRange(0, 90)
 @click.option("--run-dir", default=RUN_FOLDER, show_default=True, help="Folder of the run.")
 @click.option("--keep", is_flag=True, help="Leave the replicas running for `tinybft kv`.")
 @click.option("--stop", is_flag=True, help="End the cluster that --keep left running.")
+@click.option("--resume", is_flag=True, help="Start it again, with the memory that it has.")
+@click.option("--format", "anew", is_flag=True, help="Give up the memory of a kept cluster.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
-def cluster(file, name, run_dir, stop, as_json, **chosen):
+def cluster(file, name, run_dir, stop, resume, anew, as_json, **chosen):
     """Run four replicas and a workload, kill the primary, restart it, and check everything.
 
-    While the load goes on the killed replica returns with empty memory. When it has caught up,
-    others are silenced (SIGSTOP), so that nothing can be decided without its vote.
+    While the load goes on the killed replica returns. When it has caught up, others are silenced
+    (SIGSTOP), so that nothing can be decided without its vote. With a durable configuration
+    (--name durable) all of them then lose power at once. --power-cuts N does so N times, to
+    random replicas at random moments; every vote is listened to.
     """
     folder = RunFolder(run_dir)
     if stop:
@@ -72,6 +83,12 @@ def cluster(file, name, run_dir, stop, as_json, **chosen):
         click.echo(f"{run_dir}: ended {ended} nodes")
         return
     refuse_if_running(folder)
+    if resume:
+        resumed(folder, chosen["heap"])
+        click.echo("running: `tinybft kv`, `tinybft status`, `tinybft cluster --stop`")
+        return
+    if not anew:
+        refuse_if_kept(folder)
     if chosen["kill"] is None:
         chosen["kill"] = "none" if chosen["freeze"] else "primary"
     config, options = prepared(folder, chosen_file(file, name), chosen, as_json)
@@ -91,6 +108,7 @@ def prepared(folder, config_path, chosen, silent, time_factor=1):
     options = Options(**chosen)
     checked = load(config_path)
     options = replace(options, sizes=fitting_sizes(checked, sizes))
+    options = check_power_cuts(checked, options)
     client_ids(checked, options)
     check_victim(checked, options)
     config, words = prepare(folder, config_path, time_factor)
@@ -117,5 +135,21 @@ def performed(folder, config, options, show):
             result = result_of(course, verify(course))
         if options.keep:
             processes.keep()
-            remember(folder, [processes.nodes[i] for i in range(config.REPLICA_COUNT)])
+            nodes = [processes.nodes[i] for i in range(config.REPLICA_COUNT)]
+            remember(folder, nodes, kept=bool(config.STATE_DURABLE))
     return result
+
+
+def resumed(folder, heap):
+    """Start the replicas of a kept group as if power returned; they go on by themselves."""
+    refuse_unless_kept(folder)
+    config = folder.config()
+    boot = 1 + folder.read_json(folder.node_file(0, "plan.json"))["boot"]
+    for replica_id in range(config.REPLICA_COUNT):
+        folder.node_file(replica_id, "json").unlink(missing_ok=True)
+    processes = Processes(folder, heap)
+    with processes.guarded():
+        course = Course(folder, config, Options(loss=0.0, clients=()), processes, Silence())
+        course.start(boot)
+        processes.keep()
+        remember(folder, processes.nodes.values(), kept=True)

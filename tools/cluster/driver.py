@@ -80,7 +80,7 @@ class Driver:
         self._ledger.write()
         self._started = now_us()
         self._waiting = client.submit(self._operation, length, self._now_ms())
-        return True
+        return self._waiting
 
     def pause_left_us(self):
         """How long to wait before the next request; 0 in a closed loop without pauses."""

@@ -2,16 +2,17 @@
 
 One cluster per loss rate lives through all rounds; each client runs in a replica, so the one
 that dies takes its client along and N - 1 go on. Every round is one of outage.py: SIGKILL of
-the primary, restart with empty memory, and the deciding vote of the returned. Quantiles are
-those of the rounds that came so far. Afterwards everything is read back as in any run.
+the primary, restart (with empty memory, but for a durable configuration), and the deciding vote
+of the returned. Quantiles are those of the rounds that came so far. Afterwards everything is
+read back as in any run.
 """
 
-import math
 from dataclasses import replace
 
 import rich_click as click
 
 from tools.cluster.commands import performed, prepared
+from tools.cluster.outage import quantiles
 from tools.cluster.table import Silence
 
 DUPLICATE_PERCENT = 2.0
@@ -100,21 +101,11 @@ def _known(outages, name):
     return sorted(outage[name] for outage in outages if outage[name] is not None)
 
 
-def quantiles(values):
-    """min, median, p90 and max of sorted values, by nearest rank; None when there are none."""
-    if not values:
-        return None
-    shares = {"min": 0, "median": 0.5, "p90": 0.9, "max": 1}
-    return {
-        name: values[max(0, math.ceil(share * len(values)) - 1)] for name, share in shares.items()
-    }
-
-
 def print_summary(row):
     click.echo(f"\n{'':<34}{'k of n':>9}{'min':>8}{'median':>8}{'p90':>8}{'max':>8}")
     for words, count, name in (
         ("SIGKILL to next operation, ms", "recovered", "gap_ms"),
-        ("restart, empty, to in step, ms", "returned", "return_ms"),
+        ("restart to in step, ms", "returned", "return_ms"),
         ("  blocks fetched", "returned", "blocks_fetched"),
         ("first deciding vote, ms", "voted", "vote_ms"),
     ):

@@ -9,7 +9,7 @@
       node-N.json              its status, replaced about twice a second (atomic rename)
       node-N.log               its output
       node-N.ledger, .latency, .times   its workload's books (ledger, latency, times)
-      node-N.store             its non-volatile memory: request ids survive restarts
+      node-N.store             its non-volatile memory; request ids rise from run to run
       failed-N/                reports and logs as they were when round N failed
 
 Sources are copied so that a running cluster does not see edits, and so that CPython and
@@ -41,6 +41,7 @@ SOURCES = (
     "tools/cluster/ledger.py",
     "tools/cluster/latency.py",
     "tools/cluster/times.py",
+    "tools/cluster/tap.py",
 )
 
 
@@ -61,7 +62,10 @@ class RunFolder:
         return self.keys / f"node-{node_id}.key.json"
 
     def clear(self):
-        """Remove what an earlier run left, but not the stores: request ids must rise on."""
+        """Remove what an earlier run left, but not the stores: request ids must rise on.
+
+        What else replicas keep in them is formatted anew when a group is (provision.py).
+        """
         for old in self.path.glob("node-*"):
             if old.suffix != ".store":
                 old.unlink()

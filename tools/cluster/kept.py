@@ -4,10 +4,13 @@ from tools.cluster.processes import end_groups, is_node
 from tools.refusal import Refusal
 
 
-def remember(folder, nodes):
-    """Write down the process ids of the nodes that `status`, `kv` and `--stop` look for."""
+def remember(folder, nodes, kept=False):
+    """Write down the process ids of the nodes that `status`, `kv` and `--stop` look for.
+
+    kept: the group outlives this command, and the power of its devices.
+    """
     pids = {str(node.node_id): node.process.pid for node in nodes}
-    folder.write_json(folder.cluster_file, {"nodes": pids})
+    folder.write_json(folder.cluster_file, {"nodes": pids, "kept": kept})
 
 
 def node_pids(folder):
@@ -32,6 +35,25 @@ def refuse_if_running(folder):
         raise Refusal(
             f"{folder.path}: a cluster is running here; end it with `tinybft cluster --stop`,"
             " or choose another --run-dir and another [transport] port"
+        )
+
+
+def refuse_if_kept(folder):
+    """A new run is a new group: what was acknowledged to the old one would be gone."""
+    known = folder.read_json(folder.cluster_file)
+    if known and known.get("kept"):
+        raise Refusal(
+            f"{folder.path}: keeps the memory of a cluster that was stopped; start it again with"
+            " `tinybft cluster --resume`, give it up with --format, or choose another --run-dir"
+        )
+
+
+def refuse_unless_kept(folder):
+    known = folder.read_json(folder.cluster_file)
+    if not known or not known.get("kept"):
+        raise Refusal(
+            f"{folder.path}: keeps no cluster whose memory survives; start one:"
+            " `tinybft cluster --name durable --keep`"
         )
 
 

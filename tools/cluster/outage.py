@@ -13,6 +13,7 @@ every 50 ms, and it includes the start of the interpreter.
 With --freeze the fault is SIGSTOP and the return SIGCONT, everything else is alike.
 """
 
+import math
 import time
 from dataclasses import asdict, dataclass, field
 
@@ -54,6 +55,7 @@ class Outages:
 
     def __init__(self, course):
         self.rounds = []
+        self.gone = set()  # replicas that stay dead: --no-restart
         self._course = course
         self._config = course.config
         self._options = course.options
@@ -83,10 +85,13 @@ class Outages:
         for number in range(1, self._options.rounds + 1):
             self.rounds.append(Outage(number, signal))
             try:
-                views = yield from self._in_step()
+                views = yield from in_step()
                 yield from self._round(self._begin(views))
             except Late as late:
-                yield from self._fail(self.rounds[-1], late)
+                self.rounds[-1].failure = str(late)
+                if not self._options.restart and self._options.kill != "none":
+                    self.gone.add(self.rounds[-1].replica)
+                yield from give_up(self._course, f"round {number}", number, late, self.gone)
 
     def _begin(self, views):
         view = _view_of(views)
@@ -96,25 +101,12 @@ class Outages:
         outage.replica, outage.was_primary, outage.view = replica, replica == primary, view
         return outage
 
-    def _fail(self, outage, late):
-        """Keep what can tell why, and bring everybody back for the next round."""
-        course = self._course
-        outage.failure = str(late)
-        kept = course.folder.keep_evidence(outage.round)
-        course.failures.append(f"round {outage.round}: {late}; see {kept}")
-        course.say(f"round {outage.round} failed: {late}")
-        for node in list(course.processes.nodes.values()):
-            if node.frozen:
-                node.thaw()
-            elif node.killed and self._options.restart:
-                course.restart(node.node_id)
-        yield
-
     # --- one round ---
 
     def _round(self, outage):
         yield from self._strike(outage)
         if self._options.kill != "none" and not self._options.restart:
+            self.gone.add(outage.replica)
             self._course.bequeath(outage.replica)
             return
         yield from self._return(outage)
@@ -134,8 +126,8 @@ class Outages:
         def found(_):
             return self._acknowledged.look(outage.replica)
 
-        yield from _until(found, f"no operation was acknowledged after {outage.signal}")
-        outage.gap_ms = _ms(found(None)[0] - before)
+        yield from until(found, f"no operation was acknowledged after {outage.signal}")
+        outage.gap_ms = milliseconds(found(None)[0] - before)
         views = yield
         outage.new_view = _view_of(views)
         outage.primary = outage.new_view % self._config.REPLICA_COUNT
@@ -148,20 +140,20 @@ class Outages:
         course = self._course
         frozen = outage.signal == "SIGSTOP"
         passed = outage.gap_ms if frozen else 0
-        yield from _pause((self._options.freeze_ms if frozen else self._options.down_ms) - passed)
+        yield from pause((self._options.freeze_ms if frozen else self._options.down_ms) - passed)
         before = now_us()
         if frozen:
             course.processes.nodes[outage.replica].thaw()
             course.say(f"replica {outage.replica}: SIGCONT")
         else:
             course.restart(outage.replica)
-            course.say(f"replica {outage.replica}: restarted with empty memory")
+            course.say(f"replica {outage.replica}: restarted with {memory_words(self._config)}")
 
         def back(views):
             return self._is_back(views, outage.replica, before)
 
-        report = yield from _until(back, f"replica {outage.replica} did not come back")
-        outage.return_ms = _ms(report["clock_us"] - before)
+        report = yield from until(back, f"replica {outage.replica} did not come back")
+        outage.return_ms = milliseconds(report["clock_us"] - before)
         outage.blocks_fetched = report["status"]["blocks_fetched"]
         course.say(
             f"replica {outage.replica}: in step after {outage.return_ms:.0f} ms,"
@@ -185,12 +177,12 @@ class Outages:
         for replica in outage.silenced:
             course.processes.nodes[replica].freeze()
         self._acknowledged.begin(now_us())
-        yield from _until(
+        yield from until(
             lambda _: len(self._acknowledged.look()) >= VOTES,
             f"no {VOTES} operations were acknowledged with the vote of {outage.replica}",
         )
         found = self._acknowledged.look()
-        outage.vote_ms = _ms(found[0] - before)
+        outage.vote_ms = milliseconds(found[0] - before)
         course.say(f"{len(found)} operations decided, the first after {outage.vote_ms:.0f} ms")
         for replica in outage.silenced:
             course.processes.nodes[replica].thaw()
@@ -211,29 +203,62 @@ class Outages:
             return None
         return mine[0].report if status["last_executed"] >= floor else None
 
-    def _in_step(self):
-        """Wait until all take part in one view, beyond where the first of them is now.
 
-        Reports differ in age by up to a period, in which the group goes on: hence "now".
-        """
-        replicas = [view for view in (yield) if view.replica and view.status]
-        floor = max(view.status["low_mark"] for view in replicas)
+def give_up(course, name, number, late, gone):
+    """Keep what can tell why a round failed; bring all but `gone` back for the next one."""
+    kept = course.folder.keep_evidence(number)
+    course.failures.append(f"{name}: {late}; see {kept}")
+    course.say(f"{name} failed: {late}")
+    for node in list(course.processes.nodes.values()):
+        if node.frozen:
+            node.thaw()
+        elif node.killed and node.node_id not in gone:
+            course.restart(node.node_id)
+    yield
 
-        def reached(views):
-            replicas = [view for view in views if view.replica]
-            if any(view.condition != "running" for view in replicas):
-                return None
-            statuses = [view.status for view in replicas]
-            if len({status["view"] for status in statuses}) > 1:
-                return None
-            there = all(_takes_part(s) and s["last_executed"] >= floor for s in statuses)
-            return views if there else None
 
-        return (yield from _until(reached, "the replicas were not in step"))
+def in_step(gone=()):
+    """Wait until all but `gone` take part in one view, beyond where the first of them is now.
+
+    Reports differ in age by up to a period, in which the group goes on: hence "now".
+    """
+
+    def expected(views):
+        return [view for view in views if view.replica and view.node_id not in gone]
+
+    floor = max((view.status["low_mark"] for view in expected((yield)) if view.status), default=0)
+
+    def reached(views):
+        replicas = expected(views)
+        if any(view.condition != "running" for view in replicas):
+            return None
+        statuses = [view.status for view in replicas]
+        if len({status["view"] for status in statuses}) > 1:
+            return None
+        there = all(_takes_part(s) and s["last_executed"] >= floor for s in statuses)
+        return views if there else None
+
+    return (yield from until(reached, "the replicas were not in step"))
+
+
+def memory_words(config):
+    """What a replica has when it starts again."""
+    return "what its store holds" if config.DURABLE else "empty memory"
+
+
+def quantiles(values):
+    """min, median, p90 and max of sorted values, by nearest rank; None when there are none."""
+    if not values:
+        return None
+    shares = {"min": 0, "median": 0.5, "p90": 0.9, "max": 1}
+    return {
+        name: values[max(0, math.ceil(share * len(values)) - 1)] for name, share in shares.items()
+    }
 
 
 def _takes_part(status):
-    return status["active"] and not status["transfer"]
+    abstains = status.get("durability", {}).get("mode") == "rejoining"
+    return status["active"] and not status["transfer"] and not abstains
 
 
 def _view_of(views):
@@ -248,7 +273,7 @@ def _view_of(views):
     )
 
 
-def _until(condition, words):
+def until(condition, words):
     """Wait until condition(views) is true and return its value; Late if it takes too long."""
     deadline = time.monotonic() + WAIT_SECONDS
     while True:
@@ -259,11 +284,11 @@ def _until(condition, words):
             raise Late(f"{words} within {WAIT_SECONDS:.0f} s")
 
 
-def _pause(milliseconds):
+def pause(milliseconds):
     deadline = time.monotonic() + milliseconds / 1000
     while time.monotonic() < deadline:
         yield
 
 
-def _ms(microseconds):
+def milliseconds(microseconds):
     return round(microseconds / 1000, 1)

@@ -4,7 +4,7 @@
 tools/cluster/replica.py reads.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tinybft.apps.kv_cells import CELL_LENGTH, cells_for
 from tools.cluster.workload import layout_of
@@ -13,6 +13,7 @@ from tools.refusal import Refusal
 DEFAULT_SIZES = (16, 64, 256, 900)
 KEY_ROOM = 12  # bytes of the longest key, c<client>/<size>/<index>
 REPORT_MS = 250
+STORE_LENGTH_MIN = 65536
 SECONDS_MAX = 10**6  # "no limit" for a workload that is bounded by its operations
 
 
@@ -36,6 +37,7 @@ class Options:
     down_ms: int = 1000  # from the next acknowledged operation to the restart
     restart: bool = True
     rounds: int = 1  # so often one is killed, one after another
+    power_cuts: int = 0  # so often random ones are killed after that, and at last all at once
     seed: int = 1
     heap: str = "640K"
     report_ms: int = REPORT_MS
@@ -58,8 +60,6 @@ def client_ids(config, options):
                 f"--clients {client_id}: unknown client; this group has the clients"
                 f" 0..{config.CLIENT_COUNT - 1} (client_count = {config.CLIENT_COUNT})"
             )
-    if not options.clients:
-        raise Refusal("--clients: empty; name at least one client id")
     return tuple(sorted(set(options.clients)))
 
 
@@ -82,6 +82,22 @@ def check_victim(config, options):
             "--clients: a single client may fall silent with the replica that is killed; name"
             " another one as well, or --kill none"
         )
+
+
+def check_power_cuts(config, options):
+    """The options with power cuts that the configuration can stand; raises Refusal.
+
+    None wanted (None) is one at the end, where the state survives it.
+    """
+    if options.power_cuts is None:
+        return replace(options, power_cuts=int(config.STATE_DURABLE))
+    if options.power_cuts and not config.STATE_DURABLE:
+        raise Refusal(
+            f'--power-cuts {options.power_cuts}: [storage] state = "{config.STORAGE_STATE}" in'
+            f" configuration {config.CONFIG_NAME}: when all lose power, what was acknowledged is"
+            " gone; take --name durable"
+        )
+    return options
 
 
 def has_victim(options):
@@ -146,9 +162,16 @@ def _cells_free(config):
 
 
 def shares(operations, clients):
-    """{client_id: operations}, adding up to `operations`."""
+    """{client_id: operations}, adding up to `operations` if there is any client."""
+    if not clients:
+        return {}
     each, rest = divmod(operations, len(clients))
     return {client_id: each + (i < rest) for i, client_id in enumerate(clients)}
+
+
+def store_length(config):
+    """Bytes of each node's store file."""
+    return max(STORE_LENGTH_MIN, config.NVM_LENGTH)
 
 
 def network(options, node_id):
@@ -162,17 +185,20 @@ def network(options, node_id):
     }
 
 
-def plan(folder, options, node_id, operations, boot=0):
+def plan(folder, config, options, node_id, operations, boot=0):
     """The document for one node; operations is None for a node without a workload."""
+    has_times = has_victim(options) or options.power_cuts
     return {
         "node_id": node_id,
         "boot": boot,
         "key_path": str(folder.key_file(node_id)),
         "store_path": str(folder.node_file(node_id, "store")),
+        "store_length": store_length(config),
+        "tap": None,
         "report_path": str(folder.node_file(node_id, "json")),
         "ledger_path": str(folder.node_file(node_id, "ledger")),
         "latency_path": str(folder.node_file(node_id, "latency")),
-        "times_path": has_victim(options) and str(folder.node_file(node_id, "times")),
+        "times_path": has_times and str(folder.node_file(node_id, "times")),
         "report_ms": options.report_ms,
         "network": network(options, node_id),
         "workload": operations

@@ -45,10 +45,14 @@ class NodeProcess:
             self.process.stdin.write(words + "\n")
             self.process.stdin.flush()
 
-    def kill(self):
+    def strike(self):
         """SIGKILL, as a power cut would: nothing is finished, nothing is said."""
         self.killed = True
         signal_group(self.process.pid, signal.SIGKILL)
+
+    def kill(self):
+        """The same, effective on return."""
+        self.strike()
         self.process.wait()
 
     def freeze(self):
@@ -92,14 +96,17 @@ class Processes:
         self.kept = False
 
     def start(self, node_id, plan, replica, wrapper=()):
-        """Start node_id with a plan (see replica.py), under an optional wrapper."""
+        """Start node_id with a plan (see replica.py), under an optional wrapper.
+
+        It inherits the pipe that the plan's `tap` names.
+        """
         folder = self.folder
         plan_path = folder.node_file(node_id, "plan.json")
         folder.write_json(plan_path, plan)
         command, cwd = self._command(replica)
         log_path = folder.node_file(node_id, "log")
         boot = plan["boot"]
-        if boot:
+        if node_id in self.nodes:
             self._close_input(self.nodes[node_id])
         with log_path.open("ab") as log:
             process = subprocess.Popen(
@@ -111,6 +118,7 @@ class Processes:
                 stderr=subprocess.STDOUT,
                 text=True,
                 process_group=0,
+                pass_fds=() if plan["tap"] is None else (plan["tap"],),
             )
         self.nodes[node_id] = NodeProcess(node_id, process, log_path, boot)
 

@@ -30,8 +30,10 @@ from hal.unix import Hal, HalError
 from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
+from tinybft.request_ids import StoreError as UntrustedStore
 from tools.cluster.driver import Driver, elapsed_us, now_us
 from tools.cluster.ledger import Ledger
+from tools.cluster.tap import Tap
 from tools.cluster.workload import Workload, layout_of
 
 WARM_UP_OPERATIONS = 100  # after these, memory must not grow any more
@@ -185,9 +187,21 @@ def node_of(plan):
             + "; each node needs its own file"
         )
     crypto = Crypto(node_id, keys, config.TAG_LENGTH)
-    hal = Hal(config, node_id, crypto, store_path=plan["store_path"], **plan["network"])
+    hal = Hal(
+        config,
+        node_id,
+        crypto,
+        store_path=plan["store_path"],
+        store_length=plan["store_length"],
+        **plan["network"],
+    )
+    if plan["tap"] is not None:
+        hal.send = Tap(hal.send, plan["tap"]).send
     service = KeyValueStore() if node_id < config.REPLICA_COUNT else None
-    return Node(hal, config, service)
+    try:
+        return Node(hal, config, service)
+    except UntrustedStore as error:
+        raise StoreError(plan["store_path"] + ": " + str(error)) from None
 
 
 def driver_of(node, plan):

@@ -1,6 +1,7 @@
 """What a run has shown: the checks that decide its exit code, and the document of --json."""
 
 from tools.cluster.ledger import ACKNOWLEDGED, MISMATCHED, load_ledger
+from tools.cluster.outage import quantiles
 from tools.cluster.plans import client_ids, has_victim
 from tools.cluster.reports import Reports, load_latencies, merged
 from tools.cluster.workload import GROUP_NAMES, layout_of
@@ -9,10 +10,12 @@ from tools.cluster.workload import GROUP_NAMES, layout_of
 # a few objects more or less from one report to the next. A leak of one byte per operation
 # would pass this bound within a run.
 HEAP_SLACK = 2048
+TIMES_SHOWN_MAX = 20  # of more rounds, median and maximum
 
 
-def check(name, ok, detail):
-    return {"name": name, "ok": bool(ok), "detail": detail}
+def check(name, ok, detail, lost=0):
+    """One check; lost: acknowledged operations of which it found no trace."""
+    return {"name": name, "ok": bool(ok), "detail": detail, "lost": lost}
 
 
 def ledgers(folder, config, options):
@@ -54,7 +57,9 @@ def result_of(course, checks):
         *(check("running", False, failure) for failure in course.failures),
         _answers(books, operations, options),
         *_outages(course),
+        *_power_cuts(course),
         *checks,
+        *_statements(course),
         _memory([view for view in views if view.replica and view.condition == "running"]),
     ]
     return {
@@ -67,6 +72,7 @@ def result_of(course, checks):
         "latency_ms": latency_rows(folder, config, options),
         "clients": {str(k): book.get(ACKNOWLEDGED) for k, book in books.items()},
         "outages": course.outages.as_rows(),
+        "power_cuts": power_cut_figures(course, operations, checks),
         "replicas": [_replica(view) for view in views if view.replica],
         "checks": checks,
     }
@@ -80,7 +86,7 @@ def _answers(books, operations, options):
         detail = f"only {operations} of {wanted} were acknowledged"
     if wrong:
         detail = f"{wrong} replies were not what the client had written; see node-*.json"
-    return check("operations", operations >= wanted and not wrong, detail)
+    return check("operations", operations >= wanted and not wrong, detail, lost=wrong)
 
 
 def _outages(course):
@@ -110,9 +116,56 @@ def _outages(course):
         )
 
 
+def _power_cuts(course):
+    wanted = course.power_cuts.wanted
+    if not wanted:
+        return
+    gaps = [cut.gap_ms for cut in course.power_cuts.rounds]
+    steps = [cut.step_ms for cut in course.power_cuts.rounds]
+    yield _shown("power cuts", wanted, gaps, "next operation {} ms after power returned")
+    yield _shown("in step", wanted, steps, "all replicas in one view, caught up after {} ms")
+
+
+def _statements(course):
+    """What the sniffer found."""
+    sniffer = course.sniffer
+    if not sniffer:
+        return
+    found = sniffer.contradictions
+    detail = f"{sniffer.heard()} votes in {sniffer.lives} lives, none contradicts another"
+    if found:
+        detail = f"{len(found)}: {'; '.join(found[:3])}"
+    yield check("no contradiction", not found, detail)
+
+
+def power_cut_figures(course, operations, checks):
+    """The totals of all power cuts, None when there was none."""
+    rounds = course.power_cuts.rounds
+    if not rounds:
+        return None
+    count = course.config.REPLICA_COUNT - len(course.outages.gone)
+    return {
+        "rounds": len(rounds),
+        "kills": sum(cut.kills for cut in rounds),
+        "all_at_once": sum(len(struck) == count for cut in rounds for struck in cut.struck),
+        "operations": operations,
+        "lost": sum(entry["lost"] for entry in checks),
+        "votes": course.sniffer.heard(),
+        "contradictions": course.sniffer.contradictions,
+        "gap_ms": quantiles(sorted(cut.gap_ms for cut in rounds if cut.gap_ms is not None)),
+        "step_ms": quantiles(sorted(cut.step_ms for cut in rounds if cut.step_ms is not None)),
+        "rows": course.power_cuts.as_rows(),
+    }
+
+
 def _shown(name, wanted, times, words):
     reached = [time for time in times if time is not None]
-    detail = words.format("/".join(f"{time:.0f}" for time in reached) or "-")
+    if len(reached) > TIMES_SHOWN_MAX:
+        shown = quantiles(sorted(reached))
+        text = f"{shown['median']:.0f} (at most {shown['max']:.0f})"
+    else:
+        text = "/".join(f"{time:.0f}" for time in reached) or "-"
+    detail = words.format(text)
     return check(name, len(reached) == wanted, f"{len(reached)} of {wanted}: {detail}")
 
 

@@ -11,8 +11,11 @@ from tools.cluster.kept import remember
 from tools.cluster.ledger import ACKNOWLEDGED
 from tools.cluster.outage import Outages
 from tools.cluster.plans import client_ids, plan, shares
+from tools.cluster.powercuts import PowerCuts
+from tools.cluster.provision import provision
 from tools.cluster.reports import Reports
 from tools.cluster.result import ledgers
+from tools.cluster.sniffer import Sniffer
 from tools.refusal import Refusal
 
 POLL_SECONDS = 0.2
@@ -34,6 +37,8 @@ class Course:
         self.clients = client_ids(config, options)
         self.given = shares(options.operations, self.clients)  # {client: operations}
         self.outages = Outages(self)
+        self.power_cuts = PowerCuts(self)
+        self.sniffer = Sniffer(config) if config.DURABLE else None
         self.events = []  # (seconds since `go`, words)
         self.reports = Reports(folder, config, processes)
         self.failures = []
@@ -46,13 +51,19 @@ class Course:
         self._poll_seconds = POLL_SECONDS
         self._patience = 20 if options.wrappers else 1
 
-    def start(self):
-        """Start all nodes and wait until each has reported once; raises Refusal."""
+    def start(self, boot=0):
+        """Start all nodes and wait until each has reported once; raises Refusal.
+
+        boot: how often they were started before; 0 makes them a new group.
+        """
+        if self.config.DURABLE and not boot:
+            provision(self.folder, self.config)
         replicas = range(self.config.REPLICA_COUNT)
         for node_id in sorted({*replicas, *self.clients}):
-            document = plan(self.folder, self.options, node_id, self.given.get(node_id))
-            wrapper = self.options.wrappers.get(node_id, ())
-            self.processes.start(node_id, document, node_id in replicas, wrapper)
+            document = plan(
+                self.folder, self.config, self.options, node_id, self.given.get(node_id), boot
+            )
+            self._launch(document, self.options.wrappers.get(node_id, ()))
         deadline = time.monotonic() + START_SECONDS * self._patience
         while any(view.report is None for view in self._look()):
             for node in self.processes.unexpectedly_ended():
@@ -63,6 +74,16 @@ class Course:
                     f" see {self.folder.path}/node-*.log"
                 )
         remember(self.folder, self.processes.nodes.values())
+
+    def _launch(self, document, wrapper=()):
+        """Start a node; if it is a replica that may be held to its words, listen to it."""
+        node_id = document["node_id"]
+        is_replica = node_id < self.config.REPLICA_COUNT
+        if not is_replica or self.sniffer is None:
+            self.processes.start(node_id, document, is_replica, wrapper)
+            return
+        with self.sniffer.tap(node_id, document["boot"]) as pipe:
+            self.processes.start(node_id, {**document, "tap": pipe}, True, wrapper)
 
     def _refusal(self, words):
         """A node's last words, with the remedy that only this command knows."""
@@ -79,7 +100,7 @@ class Course:
         while True:
             views = self._look()
             total = sum(view.acknowledged for view in views)
-            going_on = self.outages.advance(views)
+            going_on = self.outages.advance(views) or self.power_cuts.advance(views)
             self._feed(views, total, going_on)
             if self._ended() or not going_on and all(self._done(view) for view in views):
                 break
@@ -168,13 +189,12 @@ class Course:
         return bool(ended)
 
     def restart(self, node_id):
-        """Start a killed replica again, with empty memory; its client goes on."""
+        """Start a killed replica again; its client goes on."""
         left = None
         if node_id in self.clients:
             left = max(1, self.given[node_id] - self._acknowledged(node_id))
         boot = self.processes.nodes[node_id].boot + 1
-        document = plan(self.folder, self.options, node_id, left, boot)
-        self.processes.start(node_id, document, True)
+        self._launch(plan(self.folder, self.config, self.options, node_id, left, boot))
         self.processes.nodes[node_id].tell("go")
         remember(self.folder, self.processes.nodes.values())
 

@@ -75,6 +75,19 @@ def _replica_lines(told):
     yield _row("open slots", _pairs(told["slots"]))
     yield _row("peers", _pairs({peer: f"{ms} ms ago" for peer, ms in told["peers"].items()}))
     yield _row("state", f"{told['stable_digest']} at {told['low_mark']}")
+    if "durability" in told:
+        yield _row("store", _durability_words(told["durability"]))
+
+
+def _durability_words(told):
+    if told["mode"] == "volatile":
+        return "nothing survives a restart"
+    words = f"stable {told['low_mark']}, state of {told['image']}"
+    if "writes" in told:
+        words += f"; {told['bytes_written']} bytes written in {told['writes']} writes"
+    if told["mode"] == "rejoining":
+        words = "cannot be trusted: casts no vote until a later checkpoint is stable here"
+    return words
 
 
 def _pairs(table):

@@ -110,6 +110,8 @@ def headline(course, views):
         f" p50 {middle} p99 {tail} ms,"
         f" view {view}, seqno {seqno}, stable {stable}, loss {course.options.loss:g} %"
     )
+    if course.power_cuts.rounds:
+        line += f", power cut {len(course.power_cuts.rounds)}/{course.power_cuts.wanted}"
     return line + (f", killed {', '.join(dead)}" if dead else "")
 
 
@@ -119,6 +121,8 @@ def cells(view):
     if status is None:
         return [str(view.node_id), view.condition, *[""] * (len(COLUMNS) - 2)]
     name = status["role"] if view.condition == "running" else view.condition
+    if name != view.condition and status.get("durability", {}).get("mode") == "rejoining":
+        name = "rejoining"
     busy = view.workload is not None
     replica = view.replica
     return [
@@ -155,9 +159,20 @@ def print_summary(result):
         click.echo(f"  {name:<18}{row['count']:>8}{figures}")
     for replica in result["replicas"]:
         click.echo(_replica_line(replica))
+    if result["power_cuts"]:
+        _print_power_cuts(result["power_cuts"])
     for check in result["checks"]:
         mark = click.style("ok  ", fg="green") if check["ok"] else click.style("FAIL", fg="red")
         click.echo(f"{mark} {check['name']}: {check['detail']}")
+
+
+def _print_power_cuts(figures):
+    click.echo("power cuts   kills  all at once  acknowledged  lost    votes  contradictions")
+    click.echo(
+        f"{figures['rounds']:>10}{figures['kills']:>8}{figures['all_at_once']:>13}"
+        f"{figures['operations']:>14}{figures['lost']:>6}{figures['votes']:>9}"
+        f"{len(figures['contradictions']):>16}"
+    )
 
 
 def _figure(value):

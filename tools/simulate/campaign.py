@@ -27,6 +27,7 @@ class Job:
     with_primary: bool = True
     campaign: str = "swarm"
     rounds: int = None
+    durable: str = None
 
     @property
     def course(self):
@@ -40,7 +41,7 @@ class Job:
             words.insert(1, f"--campaign {self.campaign}")
         if self.replicas != 4:
             words.append(f"--replicas {self.replicas}")
-        for name in ("service", "script", "radio", "ms", "steps", "rounds"):
+        for name in ("service", "script", "durable", "radio", "ms", "steps", "rounds"):
             value = getattr(self, name)
             if value is not None:
                 words.append(f"--{name} {value}")
@@ -75,6 +76,7 @@ def simulated(job, trace=None):
         job.seed,
         job.replicas,
         radio=job.radio,
+        durable=job.durable,
         trace=trace,
         command=job.command(),
         **service,
@@ -123,7 +125,8 @@ def shrunk(result):
     job = result.job
     if job.script or result.violation is None:
         return result
-    sim = Sim(job.seed, job.replicas, radio=job.radio, **load_service(job.service))
+    service = load_service(job.service)
+    sim = Sim(job.seed, job.replicas, radio=job.radio, durable=job.durable, **service)
     plan = job.course.plan(sim, replace(job, faults=None))
     if plan is None:
         return result

@@ -14,7 +14,7 @@ from hal.sim_radio import RATES
 from tools.refusal import Refusal
 from tools.simulate.campaign import Job, run_jobs, shrunk, simulated
 from tools.simulate.campaigns import CAMPAIGNS
-from tools.simulate.configs import REPLICA_COUNTS, configuration
+from tools.simulate.configs import DURABLE, REPLICA_COUNTS, configuration
 from tools.simulate.scripts import load_scenario, load_service
 
 _FAILURES_SHOWN = 5
@@ -85,6 +85,7 @@ class Rate(click.ParamType):
 @click.option("--ms", type=click.IntRange(1), help="Virtual time under faults; after a script.")
 @click.option("--steps", type=click.IntRange(1), help="Steps of nodes under faults instead.")
 @click.option("--radio", type=Rate(), help="Broadcast radio at this rate, or ideal.")
+@click.option("--durable", type=click.Choice(list(DURABLE)), help="Memory survives power cuts.")
 @click.option("--rounds", type=click.IntRange(1), help="Of campaign failover. [default: 20]")
 @click.option("--faults", type=Faults(), help="Only these of the seed's faults; or none.")
 @click.option("--spare-primary", is_flag=True, help="No fault of replica 0, nor of its links.")

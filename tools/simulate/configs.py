@@ -7,6 +7,7 @@ simulated could be flashed.
 from functools import lru_cache
 from types import SimpleNamespace
 
+from tinybft.layout import areas
 from tinybft.lengths import length_rows
 from tools.config import ROOT
 from tools.config_rules import broken_rules
@@ -16,6 +17,14 @@ from tools.config_template import render
 from tools.refusal import Refusal
 
 REPLICA_COUNTS = (4, 7, 10, 13)
+
+# What survives a power cut, by name: (agreement, checkpoint, event, state) of [storage].
+DURABLE = {
+    "mirror": ("mirror", "mirror", "mirror", "mirror"),
+    "nvm": ("nvm", "mirror", "nvm", "nvm"),
+    "protocol": ("mirror", "mirror", "mirror", "ram"),
+}
+_REGIONS = ("AGREEMENT", "CHECKPOINT", "EVENT", "STATE")
 
 # Small regions make runs fast; a state of 16 blocks keeps every level of the partition tree.
 _SMALL = {
@@ -42,12 +51,19 @@ def _times_on_radio(replica_count, radio):
     }
 
 
-def configuration(replica_count=4, radio=None, **changed):
+def configuration(replica_count=4, radio=None, durable=None, **changed):
     """The configuration of a simulated group, as an object like the module tinybft.config.
 
-    radio: Mbit/s of the simulated radio, None = ideal network. changed: constants by name.
-    Raises Refusal.
+    radio: Mbit/s of the simulated radio, None = ideal network. durable: which regions survive
+    a power cut, a name of DURABLE, True for all ("mirror"), None for none; the store is as
+    large as its map. changed: constants by name. Raises Refusal.
     """
+    if durable:
+        name = "mirror" if durable is True else durable
+        if name not in DURABLE:
+            raise Refusal(f"--durable {name}: choose one of {', '.join(DURABLE)}")
+        storage = zip(_REGIONS, DURABLE[name], strict=True)
+        changed = {f"STORAGE_{region}": where for region, where in storage} | changed
     return _configuration(replica_count, radio, tuple(sorted(changed.items())))
 
 
@@ -68,6 +84,8 @@ def _configuration(replica_count, radio, changed):
     values.update(changed)
     if "MESSAGE_LENGTH_MAX" not in dict(changed):
         values["MESSAGE_LENGTH_MAX"] = _longest_message(values)
+    if "NVM_LENGTH" not in dict(changed) and values["STORAGE_EVENT"] != "ram":
+        values["NVM_LENGTH"] = areas(_namespace(values))["size"]
     _refuse(broken_rules(values))
     config = _namespace(values)
     _refuse(broken_sizes(config))

@@ -2,8 +2,11 @@
 
 L1  every pending operation of a correct client is answered
 L2  all correct replicas that are on reach one seqno, and can cast the deciding vote: for each
-    of them an operation completes while all that the group can spare are silent
+    of them an operation completes while all that the group can spare are silent. Who abstains
+    for want of memory that it can trust is given the operations that it needs to rejoin
 L3  at most f + 1 view changes happen on the way
+
+And S8: what clients accepted is executed by all of them.
 """
 
 from tools.simulate.oracles import Violation
@@ -13,6 +16,7 @@ class Liveness:
     def __init__(self, sim):
         self._sim = sim
         self.operations_to_settle = 0
+        self.operations_to_rejoin = 0
 
     def check(self, ms):
         """See Sim.check_liveness; {"answered_ms", "settled_ms", "view_changes", ...}."""
@@ -20,11 +24,11 @@ class Liveness:
         begin = sim.now_ms
         view = max((sim.view(i) for i in sim.correct_replicas()), default=0)
         handles = [h for h in sim.handles if not h.done and self._counts(h)]
+        late = [h for h in handles if sim.abstains(h.client)]
+        handles = [h for h in handles if h not in late]
         if not handles:
             handles = [sim.submit(self._some_client(), sim.sample_operation())]
-        if not sim.run_until(lambda: all(h.done or h.lost for h in handles), ms):
-            left = [h for h in handles if not (h.done or h.lost)]
-            self._fail("L1", f"{len(left)} operations unanswered after {ms} ms, as {left[0]}")
+        self._answers(handles, ms)
         answered_ms = sim.now_ms - begin
         self._settle(ms)
         settled_ms = sim.now_ms - begin
@@ -32,15 +36,24 @@ class Liveness:
         if views > sim.fault_count + 1:
             limit = sim.fault_count + 1
             self._fail("L3", f"{views} view changes after faults stopped, at most {limit} are due")
+        self._rejoin(ms)
+        self._answers(late, ms)
         self._deciding_votes(ms)
+        sim.oracles.check_survival()
         return {
             "operations": len(handles),
             "answered_ms": answered_ms,
             "settled_ms": settled_ms,
             "operations_to_settle": self.operations_to_settle,
+            "operations_to_rejoin": self.operations_to_rejoin,
             "view_changes": views,
             "latencies_ms": [h.latency_ms for h in handles if h.done],
         }
+
+    def _answers(self, handles, ms):
+        if not self._sim.run_until(lambda: all(h.done or h.lost for h in handles), ms):
+            left = [h for h in handles if not (h.done or h.lost)]
+            self._fail("L1", f"{len(left)} operations unanswered after {ms} ms, as {left[0]}")
 
     def _counts(self, handle):
         client = handle.client
@@ -50,7 +63,8 @@ class Liveness:
         """An external client if there is one, else a correct replica that is on."""
         sim = self._sim
         ids = [*range(sim.replica_count, sim.client_count), *sim.replicas]
-        return next(i for i in ids if sim.is_up(i) and sim.is_correct_client(i))
+        sound = (i for i in ids if sim.is_up(i) and sim.is_correct_client(i))
+        return next(i for i in sound if not sim.abstains(i))
 
     def _settle(self, ms):
         """All correct replicas at one seqno: at once, or with the next checkpoint.
@@ -74,6 +88,21 @@ class Liveness:
                 return
         where = ", ".join(f"R{i} {sim.executed(i)}" for i in ids)
         self._fail("L2", f"replicas stay apart after {ms} ms: {where}")
+
+    def _rejoin(self, ms):
+        """Nobody abstains any more once two windows are filled."""
+        sim = self._sim
+        for _ in range(2 * sim.config.WINDOW + 2 * sim.config.CHECKPOINT_INTERVAL):
+            if not any(sim.abstains(i) for i in sim.correct_replicas()):
+                break
+            self.operations_to_rejoin += 1
+            handle = sim.submit(self._some_client(), sim.sample_operation())
+            sim.run_until(lambda handle=handle: handle.done, ms)
+            self._settle(ms)
+        abstaining = [i for i in sim.correct_replicas() if sim.abstains(i)]
+        if abstaining:
+            count = self.operations_to_rejoin
+            self._fail("L2", f"{abstaining} abstain after {count} operations")
 
     def _deciding_votes(self, ms):
         """Each correct replica in turn stays while as many others as possible are silent."""

@@ -5,10 +5,13 @@ S2   executed histories are prefixes of one chain
 S3   a correct client's executed command was submitted by it; at most once, in client order
 S4   every reply, of a replica or accepted by a client, is that of a reference state machine
 S5   on the air no correct identity says two things about one (type, view, seqno), or votes in a
-     lower view than before; since its last start, because memory is volatile so far
+     lower view than before; over all its boots if its memory is durable and was trusted when it
+     started, else since its last start. Who abstains says nothing
 S6   the digest of a checkpoint and the state's bytes are those of the others and the reference
 S7   low marks rise, in whole intervals, and only with evidence that this replica has heard:
      2f + 1 matching CHECKPOINTs, or what f + 1 call stable; never more than W open slots
+S8   what a client accepted is executed by all that run on, after whatever power cuts; what was
+     executed once is executed again as it was, and marks and view never move back
 S9   regions keep their size
 S10  no exception escapes from a step
 
@@ -182,9 +185,9 @@ class _Mark:
     """Where a replica stood when it was last looked at, and what it has heard since its start."""
 
     def __init__(self, hal):
-        self.boot = hal.boots
         self.executed = 0
         self.low = 0
+        self.view = 0
         self.regions = hal.node.memory.bytes_reserved()
         self.checkpoints = {}  # seqno: {digest: set of senders}
         self.newest = {}  # sender: highest seqno of its CHECKPOINTs
@@ -212,12 +215,13 @@ class Oracles:
         self.reference = Reference(config, service)
         self._state_at = {}  # seqno: digest of the reference's state
         self._root_at = {}  # seqno: root digest of the first replica that took the checkpoint
-        self._expected = {}  # (client, request id): reply
+        self._expected = {}  # (client, request id): (reply, seqno)
         self._submitted = {}  # (client, request id): op
         self._marks = {}
         self._heard = {}  # device: _Mark of the boot under way
         self._said = {}
         self._vote_view = {}
+        self.acknowledged = 0  # highest seqno of which a client accepted a reply
         self._root = bytearray(32)
 
     def _fail(self, oracle, words):
@@ -229,10 +233,34 @@ class Oracles:
         self._submitted[handle.client, handle.request_id] = handle.op
 
     def booting(self, hal):
-        """A device starts: nobody holds it to what it said in a life it cannot remember."""
+        """A device starts. Without durable memory, nobody holds it to what it said before."""
+        if not self._sim.config.DURABLE or hal.number not in self._said:
+            self.forget(hal)
+
+    def booted(self, hal, core):
+        """Its replica has recovered what it could; nothing has left it yet."""
+        if not self._sim.config.DURABLE:
+            return
+        mark = self._marks.get(hal.number)
+        if not core.durability.trusted_at_boot:
+            self.forget(hal)
+        elif mark:
+            progress = core.progress
+            mark.executed = min(progress.low_mark, progress.last_executed)
+
+    def forget(self, hal):
+        """A device may contradict what it said before."""
         self._marks.pop(hal.number, None)
         self._said[hal.number] = {}
         self._vote_view[hal.number] = 0
+
+    def cut(self, hal):
+        """Power is lost amid a step: what it executed counts, what it kept only then if it is
+        there at the next start."""
+        noted = hal.witness.taken()
+        if hal.number not in self._sim.faulty:
+            for seqno, batch, ran in noted:
+                self._agree(hal.number, seqno, batch, ran)
 
     def escaped(self, hal, error):
         """An exception came out of a step."""
@@ -262,11 +290,13 @@ class Oracles:
             return
         progress = hal.node.replica.core.progress
         mark = self._mark(hal)
+        if progress.view != mark.view:
+            self._look_at_view(number, progress.view, mark)
         if noted or progress.last_executed != mark.executed:
             self._look_at_execution(hal, mark, noted)
         if progress.low_mark != mark.low:
             self._look_at_low_mark(hal, mark)
-        elif not mark.low <= progress.last_executed <= mark.low + self._window:
+        elif not self._is_in_window(hal.node.replica.core):
             self._fail("S7", f"R{number} executed {progress.last_executed}, low mark {mark.low}")
 
     def check(self):
@@ -314,7 +344,7 @@ class Oracles:
         mark.executed = executed
         for i in range(first, executed // self._interval + 1):
             self._look_at_checkpoint(number, core, i * self._interval)
-        if executed % self._interval == 0:
+        if executed % self._interval == 0 and not core.transfer.running:
             self._compare_states(number, core, executed)
             if hal.node.memory.bytes_reserved() != mark.regions:
                 self._fail("S9", f"regions of R{number} changed their size")
@@ -389,7 +419,7 @@ class Oracles:
                 words = f"request {request_id} that {client} did not submit"
                 self._fail("S3", f"R{number} executed in {seqno} {words}: {mine.op[:16].hex()}")
         reply = self.reference.execute(client, mine.op, seqno, mine.time)
-        self._expected[client, request_id] = reply
+        self._expected[client, request_id] = reply, seqno
         self.operations += 1
         if reply != mine.reply:
             replies = f"{mine.reply[:16].hex()} instead of {reply[:16].hex()}"
@@ -399,13 +429,26 @@ class Oracles:
         """A client accepted a reply (S4)."""
         if not self._sim.is_correct_client(handle.client) or handle.read_only:
             return
-        expected = self._expected.pop((handle.client, handle.request_id), None)
+        key = handle.client, handle.request_id
+        expected, seqno = self._expected.pop(key, (None, 0))
         if expected is None:
             words = f"accepted {handle.reply[:16].hex()} that no correct replica computed"
             self._fail("S4", f"client {handle.client}, request {handle.request_id}: {words}")
         if expected != handle.reply:
             replies = f"{handle.reply[:16].hex()} instead of {expected[:16].hex()}"
             self._fail("S4", f"client {handle.client}, request {handle.request_id}: {replies}")
+        self.acknowledged = max(self.acknowledged, seqno)
+
+    # S8
+
+    def check_survival(self):
+        """All correct replicas that are on have executed what clients accepted. Ask when they
+        are level."""
+        for i in self._sim.correct_replicas():
+            executed = self._sim.executed(i)
+            if executed < self.acknowledged:
+                words = f"R{i} stands at {executed}, a client accepted a reply of"
+                self._fail("S8", f"{words} {self.acknowledged}")
 
     # S6
 
@@ -431,11 +474,22 @@ class Oracles:
         number, low = hal.number, progress.low_mark
         if low < mark.low:
             self._fail("S7", f"the window of R{number} moved back from {mark.low} to {low}")
-        if low % self._interval or not low <= progress.last_executed <= low + self._window:
+        if low % self._interval or not self._is_in_window(hal.node.replica.core):
             self._fail("S7", f"R{number}: low mark {low}, executed {progress.last_executed}")
         if not self._is_proven(hal, mark, low):
             self._fail("S7", f"R{number} moved its window to {low} without evidence")
         mark.low = low
+
+    def _is_in_window(self, core):
+        """Executed from the low mark on; or the state of the low mark was lost, not the mark."""
+        low, executed = core.progress.low_mark, core.progress.last_executed
+        has_state = self._sim.config.STATE_DURABLE or not self._sim.config.DURABLE
+        return executed <= low + self._window and (low <= executed or not has_state)
+
+    def _look_at_view(self, number, view, mark):
+        if view < mark.view:
+            self._fail("S5", f"R{number} went back from view {mark.view} to {view}")
+        mark.view = view
 
     def _is_proven(self, hal, mark, low):
         quorum = 2 * self._f + 1
@@ -474,6 +528,8 @@ class Oracles:
         if not self._is_statement(number, message):
             return
         kind, view, seqno = message[1], wire.view(message), wire.seqno(message)
+        if kind != wire.CHECKPOINT and self._sim.abstains(number):
+            self._fail("S5", f"R{number} abstains, but sends {wire.TYPE_NAMES[kind]}")
         if kind == wire.CHECKPOINT:
             key, digest = (kind, seqno), bytes(message[16:48])
         else:

@@ -13,10 +13,11 @@ meant (crash, partition, view, ...) that number is taken.
 After every step of a correct replica the safety oracles look at it (oracles.py); a `Violation`
 is raised out of `run`. A run is a function of seed, configuration and scenario.
 
-The regions are RAM only so far. A replica that was switched off comes back without memory, with
-`wipe` or without: it rejoins by state transfer, and may have forgotten what it voted for. So it
-is one of the f faulty ones while it does (S5 does not hold it to what it said before). The
-store, which `cut_power_after` and `corrupt_store` work on, holds the request ids of its client.
+Regions are RAM unless `durable` says otherwise. A replica that was switched off comes back
+without memory then, with `wipe` or without: it rejoins by state transfer, and may have forgotten
+what it voted for. So it is one of the f faulty ones while it does (S5 does not hold it to what
+it said before), and its store holds no more than the request ids of its client. What happens to
+power and stores: power.py.
 """
 
 import hashlib
@@ -29,8 +30,8 @@ from hal.sim_radio import CPU_US, Radio
 from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
 from tinybft.auth import Authenticator
+from tinybft.identity import format_store
 from tinybft.node import Node
-from tinybft.request_ids import StoreError
 from tinybft.structure import Wire
 from tools.simulate import operations
 from tools.simulate.byzantine import behaviours
@@ -38,6 +39,7 @@ from tools.simulate.configs import configuration
 from tools.simulate.frames import Frame
 from tools.simulate.liveness import Liveness
 from tools.simulate.oracles import Oracles, Violation, Witness
+from tools.simulate.power import Power
 from tools.simulate.trace import Trace
 
 __all__ = ("EVERYBODY", "Handle", "Sim", "Violation")
@@ -72,9 +74,10 @@ class Handle:
         return f"<operation of client {self.client}, request {self.request_id}, {state}>"
 
 
-class Sim:
+class Sim(Power):
     """service: called without arguments for each replica; radio: Mbit/s, None = ideal network;
-    trace: called with each line of the story; changed: constants of the configuration."""
+    trace: called with each line of the story; durable: what survives a power cut (configs.py);
+    changed: constants of the configuration."""
 
     def __init__(  # noqa: PLR0913 - each is an option of the command line
         self,
@@ -85,10 +88,11 @@ class Sim:
         config=None,
         trace=None,
         command=None,
+        durable=None,
         **changed,
     ):
         self.seed = seed
-        self.config = config or configuration(replicas, radio, **changed)
+        self.config = config or configuration(replicas, radio, durable, **changed)
         self.replica_count = self.config.REPLICA_COUNT
         self.fault_count = self.config.FAULT_COUNT
         self.client_count = self.config.CLIENT_COUNT
@@ -124,6 +128,7 @@ class Sim:
         for node_id in range(self.client_count):
             hal = world.add(node_id, self._make_node)
             hal.cpu_us = 0 if radio is None else CPU_US
+            self._format_store(hal)
             self._power_on(hal)
 
     # --- time ---
@@ -170,7 +175,9 @@ class Sim:
         hal = self.world.hals[client]
         if not self._waiting[client] or self._outstanding[client] is not None:
             return
-        if hal.up and not hal.frozen and not hal.node.client.busy:
+        if not hal.up or hal.frozen or hal.node.client.has_lost_ids:
+            return
+        if not hal.node.client.busy:
             handle = self._waiting[client].popleft()
             self._outstanding[client] = handle
             hal.act(lambda: self._begin(hal, handle))
@@ -201,20 +208,22 @@ class Sim:
         if service:
             service.core = node.replica.core
             hal.witness = service
+            self.oracles.booted(hal, service.core)
         if hal.number < self.client_count:
             node.client.on_done = lambda client: self._on_done(hal.node_id, client)
         return node
+
+    def _format_store(self, hal):
+        """What provisioning does: the memory says whose it is."""
+        if self.config.DURABLE and hal.node_id < self.replica_count:
+            format_store(hal.store, self.config, hal.node_id, hal.crypto.digest_into)
+            hal.store.reset_counts()
 
     def _power_on(self, hal):
         self.oracles.booting(hal)
         hal.power_on()
         if hal.number < self.client_count:
             self._submit_next(hal.number)
-
-    def _lose_operations(self, hal):
-        if hal.number < self.client_count and self._outstanding[hal.number]:
-            self._outstanding[hal.number].lost = True
-            self._outstanding[hal.number] = None
 
     def device(self, i):
         """The SimHal of a device; `.node` is what runs on it."""
@@ -242,27 +251,6 @@ class Sim:
         """Those that are on and correct."""
         return [i for i in self.replicas if self.is_up(i) and self.is_correct(i)]
 
-    def crash(self, i):
-        """Power off, now. No effect on a device that is off."""
-        hal = self.device(i)
-        if hal.up:
-            self.log(f"{self.name(i)} loses power")
-            hal.power_off()
-            self._lose_operations(hal)
-
-    def restart(self, i, wipe=False):
-        """Power on (off first, if it is on), with the store as it is, or empty (`wipe`).
-
-        A wiped device has lost its request ids: its client is not counted as correct any more.
-        """
-        self.crash(i)
-        hal = self.device(i)
-        if wipe:
-            hal.store.wipe()
-            self.faulty_clients.add(hal.node_id)
-        self.log(f"{self.name(i)} starts" + (" with an empty store" if wipe else ""))
-        self._power_on(hal)
-
     def freeze(self, i):
         """Stop the processor of a device; memory and clock go on, messages wait (few fit)."""
         self.log(f"{self.name(i)} freezes")
@@ -271,21 +259,6 @@ class Sim:
     def thaw(self, i):
         self.log(f"{self.name(i)} thaws")
         self.device(i).thaw()
-
-    def cut_power_after(self, i, bytes_written):
-        """Power goes off in the midst of a write: after that many more bytes to the store."""
-        self.device(i).store.bytes_left = bytes_written
-
-    def corrupt_store(self, i, address, mask):
-        """Flip the bits of `mask` in one byte of the store."""
-        store = self.device(i).store
-        if not 0 <= address < store.size or not 0 <= mask <= 255:
-            raise ValueError(f"address {address}, mask {mask}: a store has {store.size} bytes")
-        store.octets[address] ^= mask
-
-    def _on_power_cut(self, hal):
-        self.log(f"{self.name(hal.number)} loses power while it writes")
-        self._lose_operations(hal)
 
     def clock_jump(self, i, ms):
         """Move the clock of a device by `ms`, forward or back (modulo 2**30)."""
@@ -301,15 +274,6 @@ class Sim:
     def drift(self, i, percent):
         """Let the clock of a device run faster, or slower if below zero."""
         self.device(i).set_rate(int(percent * 10000))
-
-    def _on_failed(self, hal, error):
-        """An exception came out of a step. A store that cannot be trusted keeps its node from
-        starting, on purpose; anything else is a violation."""
-        if not isinstance(error, StoreError):
-            self.oracles.escaped(hal, error)
-        self.log(f"{self.name(hal.number)} does not start: {error}")
-        hal.power_off()
-        self._lose_operations(hal)
 
     # --- network ---
 
@@ -423,6 +387,7 @@ class Sim:
         hal.cpu_us = self.device(i).cpu_us
         self.faulty.add(hal.number)
         self.log(f"{self.name(hal.number)} starts as a twin of {self.name(i)}")
+        self._format_store(hal)
         self._power_on(hal)
         return hal.number
 

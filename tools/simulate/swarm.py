@@ -9,6 +9,9 @@ shrunk: the others and the load stay what they are, the network's luck does not.
 At most f replicas are faulty in one run: Byzantine, or switched off and back on (without
 memory, while regions are RAM). The others may be slow, cut off, or have a wild clock. After the
 faults a random choice of the faulty ones stays off.
+
+Where memory is durable, power comes and goes as the weather does: any replica that is not
+Byzantine may lose it, at any byte that it writes, all of them at once too.
 """
 
 import random
@@ -60,6 +63,8 @@ class Plan:
             end = min(length, begin + draw.randrange(10, length // 2))
             plan.faults.append(Fault(kind, begin, end, _DRAWN[kind](draw, ids)))
         plan.stay_off = tuple(sorted(v for v in victims if draw.random() < 0.3))
+        if sim.config.DURABLE:
+            plan.faults += _power_faults(draw, ids, length)
         return plan
 
     def kept(self, indices):
@@ -95,6 +100,36 @@ def _some_partition(draw, ids):
         groups[1:] = [groups[1][:1], groups[1][1:]]
     return (tuple(tuple(sorted(group)) for group in groups),)
 
+
+def _power_faults(draw, ids, length):
+    faults = []
+    for _ in range(draw.randint(1, 5)):
+        kind = draw.choice(_POWER_KINDS)
+        begin = draw.randrange(length)
+        end = begin + int(2000 ** draw.random())
+        faults.append(Fault(kind, begin, min(end, length), _POWER_DRAWN[kind](draw, ids)))
+    return faults
+
+
+def _some_cut(draw, ids):
+    """(replica, bytes, torn): few bytes more often than many."""
+    torn = draw.choice(("old", "new", "random"))
+    return draw.choice(ids), int(4000 ** draw.random()) - 1, torn
+
+
+def _some_cuts(draw, ids):
+    victims = draw.sample(ids, draw.randint(2, len(ids)))
+    return (tuple((i, *_some_cut(draw, ids)[1:]) for i in victims),)
+
+
+_POWER_DRAWN = {
+    "cuts": lambda draw, ids: ((_some_cut(draw, ids),),),
+    "several_cuts": _some_cuts,
+    "outage": lambda draw, ids: (tuple(draw.sample(ids, len(ids))),),
+    "rolling_restarts": lambda draw, ids: (tuple(draw.sample(ids, len(ids))),),
+}
+_POWER_KINDS = tuple(_POWER_DRAWN)
+_ROLLING_MS = 500
 
 _DRAWN = {
     "partition": _some_partition,
@@ -168,6 +203,44 @@ class _Course:
     def _end_burst(self, _loss):
         self.sim.network(loss=self.plan.network["loss"])
 
+    def _begin_cuts(self, cuts):
+        for i, count, torn in cuts:
+            if self._has_weather(i):
+                self.sim.cut_power_after(i, count, torn)
+
+    def _end_cuts(self, cuts):
+        for i, _, _ in cuts:
+            self.sim.cut_power_after(i, -1)
+        self._power_on(i for i, _, _ in cuts)
+
+    _begin_several_cuts = _begin_cuts
+    _end_several_cuts = _end_cuts
+
+    def _begin_outage(self, order):
+        self.sim.outage(i for i in order if self._has_weather(i))
+
+    def _end_outage(self, order):
+        self._power_on(order)
+
+    def _begin_rolling_restarts(self, order):
+        """The next one every half a second (F53), to the end of all faults."""
+        if self.loaded:
+            if self._has_weather(order[0]):
+                self.sim.restart(order[0])
+            order = order[1:] + order[:1]
+            self.sim.after(_ROLLING_MS, lambda: self._begin_rolling_restarts(order))
+
+    def _has_weather(self, i):
+        """It is on and correct: who is Byzantine has a story of its own."""
+        return self.sim.is_up(i) and self.sim.is_correct(i)
+
+    def _power_on(self, ids):
+        """Those that the weather took; the victim of a crash waits for the crash's end."""
+        crashed = {fault.arguments[0] for fault in self.plan.faults if fault.kind == "crash"}
+        for i in ids:
+            if not self.sim.is_up(i) and i not in crashed:
+                self.sim.restart(i)
+
     # Load: every client submits at random moments, one operation at a time.
 
     def load(self, client):
@@ -184,6 +257,7 @@ class _Course:
         sim.heal()
         sim.network(loss=0, duplicate=0, delay_ms=1, jitter_ms=1)
         for i in sim.replicas:
+            sim.cut_power_after(i, -1)
             if sim.device(i).frozen:
                 sim.thaw(i)
             if not sim.is_up(i) and (i not in self.plan.stay_off):
