@@ -77,7 +77,6 @@ class Durability:
         self._size = offsets(slot_fields(config))["size"]
         self._stride = slot_length(config)
         self._slots_at = table["slots"]
-        self._bulk_in_ram = config.STORAGE_AGREEMENT != "nvm"
         room = BATCH_TIME_LENGTH + body_length(config)
         longest = max(view_length(config), stable_length(config), result_length(config))
         self.stage = stage = bytearray(max(longest + RECORD_OVERHEAD, room, config.BLOCK_LENGTH))
@@ -234,9 +233,9 @@ class Durability:
         stage = self.stage
         copy(stage, 0, slots.buf, slots.batch_at(base), BATCH_TIME_LENGTH)
         length = BATCH_TIME_LENGTH
-        if self._bulk_in_ram:
+        if slots.bodies.in_ram:
             bodies = slots.bodies_length(base)
-            copy(stage, length, slots.buf, slots.body_at(base, 0), bodies)
+            slots.bodies.get(slots.body_at(base, 0), stage, length, bodies)
             length += bodies
         self.store.write(self.content_at(index), stage, length)
 

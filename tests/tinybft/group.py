@@ -7,18 +7,29 @@ timer comes next.
 
 from hal.crypto import Crypto
 from tinybft.jitter import Jitter
+from tinybft.layout import areas
 from tinybft.node import Node
 
 
 class RamStore:
+    """Counts what goes to and fro: [reads, bytes, writes, bytes]."""
+
     def __init__(self, size=64):
         self.size = size
+        self.counts = [0] * 4
         self._bytes = bytearray(size)
 
+    def _count(self, at, address, buf, length):
+        assert 0 <= address and 0 < length <= len(buf) and address + length <= self.size
+        self.counts[at] += 1
+        self.counts[at + 1] += length
+
     def read_into(self, address, buf, length):
+        self._count(0, address, buf, length)
         buf[:length] = self._bytes[address : address + length]
 
     def write(self, address, buf, length):
+        self._count(2, address, buf, length)
         self._bytes[address : address + length] = buf[:length]
 
 
@@ -42,7 +53,7 @@ class Hal:
         self.group = group
         self.node_id = node_id
         self.crypto = make_crypto(group.config, node_id)
-        self.store = RamStore()
+        self.store = RamStore(areas(group.config)["size"])
         self.inbox = []
         self.up = True
 

@@ -42,6 +42,7 @@ class Recorder(Service):
 
     name = "recorder"
     state_length = 1024
+    reads_view = False
 
     def __init__(self):
         self.log = []
