@@ -11,7 +11,7 @@ Allocates nothing outside hashing.
 """
 
 from tinybft.compat import const, micropython
-from tinybft.octets import copy, get_u32, put_u32
+from tinybft.octets import get_u32, put_u32
 from tinybft.records import GOOD
 from tinybft.requests import RESULT_INLINE_MAX
 
@@ -37,7 +37,7 @@ class Results:
                 continue
             if replies.holds(client, number):
                 put_u32(records.stage, records.at, number)
-                copy(records.stage, records.at + _ID_LENGTH, replies.results[client], 0, length)
+                replies.save_result(client, records.stage, records.at + _ID_LENGTH, length)
                 put_u32(self._saved, client * _ID_LENGTH, number)
                 records.write(client, _ID_LENGTH + length)
 
@@ -51,11 +51,9 @@ class Results:
             number = get_u32(records.stage, records.at)
             put_u32(self._saved, client * _ID_LENGTH, number)
             if number == core.execution.last_request_id(client):
+                at = records.at + _ID_LENGTH
                 length = records.length - _ID_LENGTH
-                results = core.replies.results[client]
-                copy(results, 0, records.stage, records.at + _ID_LENGTH, length)
-                core.replies.set_result_length(client, length)
-                core.replies.complete(client, number)
+                core.replies.restore_result(client, number, records.stage, at, length)
 
     def clear(self):
         for client in range(self._records.count):

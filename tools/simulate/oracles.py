@@ -101,6 +101,7 @@ class Witness(Service):
     def __init__(self, service):
         self.name = service.name
         self.state_length = service.state_length
+        self.reads_view = service.reads_view
         self.core = None
         self._service = service
         self._noted = []  # [seqno, Batch, [Ran, ...]]
