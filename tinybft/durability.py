@@ -98,7 +98,6 @@ class Durability:
         self.known = bytearray(config.SLOT_COUNT * KNOWN_LENGTH)
         self.said = bytearray(config.REPLICA_COUNT * ACK_LENGTH)
         self._flag = bytearray(1)
-        self._flag[0] = SET
         self.image = None
         if config.STATE_DURABLE:
             self.image = Image(config, store, stage)
@@ -157,7 +156,7 @@ class Durability:
     @micropython.native
     def say_prepared(self, base):
         """Before COMMIT."""
-        self._set_flag(base // self._size, PREPARED_AT, 0)
+        self._set_flag(base // self._size, 0)
 
     @micropython.native
     def overrule(self, base):
@@ -189,7 +188,7 @@ class Durability:
                 self._write_batch(index, base)
                 self._write_header(index, base, self.core.progress.view, LEARNED)
             if not self.known[index * KNOWN_LENGTH + KIND] & AND_COMMITTED:
-                self._set_flag(index, COMMITTED_AT, 1)
+                self._set_flag(index, 1)
 
     @micropython.native
     def keep_batch(self, base):
@@ -200,11 +199,17 @@ class Durability:
             self._write_header(index, base, self.core.progress.view, SPOKEN)
 
     @micropython.native
-    def _set_flag(self, index, known, offset):
-        at = index * KNOWN_LENGTH + known
+    def _set_flag(self, index, flag):
+        """`flag`: 0 prepared, 1 committed."""
+        at = index * KNOWN_LENGTH + PREPARED_AT + flag
         if not self.known[at]:
-            self.store.write(self.headers.address_of(index) + offset, self._flag, 1)
             self.known[at] = 1
+            self.write_flag(index, flag)
+
+    @micropython.native
+    def write_flag(self, index, flag):
+        self._flag[0] = self.known[index * KNOWN_LENGTH + PREPARED_AT + flag] * SET
+        self.store.write(self.headers.address_of(index) + flag, self._flag, 1)
 
     @micropython.native
     def _write_header(self, index, base, view, kind):
