@@ -101,6 +101,7 @@ class Sim(Power):
         self.command = command or f"tinybft simulate --seed {seed} --replicas {replicas}"
         self.faulty = set()
         self.faulty_clients = set()
+        self.tampered = {}  # device: in which of its boots more than power struck its memory
         self.handles = []
         self.message_count = 0
         self._service = service
@@ -184,9 +185,12 @@ class Sim(Power):
 
     def _begin(self, hal, handle):
         node = hal.node
-        node.start(handle.op, handle.read_only)
-        handle.request_id = wire.seqno(node.memory.client)
-        self.oracles.submitted(handle)
+        try:
+            node.start(handle.op, handle.read_only)
+        finally:
+            if node.client.busy or node.client.done:  # power may fail amid what it did at once
+                handle.request_id = wire.seqno(node.memory.client)
+                self.oracles.submitted(handle)
 
     def _on_done(self, client_id, client):
         """A client accepted a reply: inside of its node's step, so only take note."""
