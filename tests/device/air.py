@@ -1,24 +1,10 @@
 """A medium and a HAL that allocate nothing while a node calls them, for measuring the node."""
 
-from tests.tinybft.group import make_crypto
+from tests.tinybft.group import make_crypto, make_store
 from tinybft.jitter import Jitter
 from tinybft.octets import copy
 
 _RING = 256  # messages in flight
-
-
-class Store:
-    def __init__(self):
-        self.size = 64
-        self._bytes = bytearray(64)
-
-    def read_into(self, address, buf, length):
-        for i in range(length):
-            buf[i] = self._bytes[address + i]
-
-    def write(self, address, buf, length):
-        for i in range(length):
-            self._bytes[address + i] = buf[i]
 
 
 class Air:
@@ -69,8 +55,8 @@ class Air:
 class Hal:
     def __init__(self, air, config, node_id):
         self.node_id = node_id
-        self.store = Store()
         self.crypto = make_crypto(config, node_id)
+        self.store = make_store(config, node_id, self.crypto)
         self._air = air
 
     def now_ms(self):
