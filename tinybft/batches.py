@@ -64,7 +64,7 @@ class Batches:
         length = pending.request_length(client)
         wire.put_entry(slots.buf, entry, client, length, pending.request_id(client))
         copy(slots.buf, entry + wire.ENTRY_DIGEST, pending.buf, pending.digest_at(client), 32)
-        slots.put_body(base, index, pending.buf, pending.request_at(client))
+        slots.take_body(base, index, pending.bulk, pending.request_at(client))
         pending.set_phase(client, requests.PROPOSED)
 
     @micropython.native
@@ -85,7 +85,7 @@ class Batches:
             length = wire.entry_length(slots.buf, entry)
             if length <= inline_room and slots.held(base) >> i & 1:
                 buf[at] = wire.INLINE
-                copy(buf, at + 1, slots.buf, slots.body_at(base, i), length)
+                slots.body_into(base, i, buf, at + 1)
                 inline_room -= length
                 at += 1 + length
             else:
@@ -104,18 +104,35 @@ class Batches:
         mask &= slots.held(base)
         for i in range(slots.request_count(base)):
             if mask >> i & 1:
-                length = wire.entry_length(slots.buf, slots.entry_at(base, i))
-                copy(post.buf, 0, slots.buf, slots.body_at(base, i), length)
+                length = slots.body_into(base, i, post.buf, 0)
                 post.relay(receiver, post.buf, length)
 
     # --- a backup: message -> slot ---
 
     @micropython.native
-    def store(self, base, buf):
+    def store(self, base, buf, wanted=None):
         """Write the batch of a checked, authentic PRE-PREPARE into the empty slot.
 
         Marks the requests that are held, and those in doubt. Returns a fault, or 0.
+        `wanted`: the digest that the batch must have. Bodies come last: they may lie in
+        non-volatile memory, which is not written for a batch that does not stay.
         """
+        slots = self.slots
+        fault = self._store_entries(base, buf)
+        if not fault:
+            self._digest(base)
+            if wanted and not equal(slots.buf, slots.digest_at(base), wanted, 0, 32):
+                fault = faults.NOT_NEEDED
+        if fault:
+            slots.drop_batch(base)
+            return fault
+        self._store_bodies(base, buf)
+        self.look_up(base)
+        self.check_time(base)
+        return 0
+
+    @micropython.native
+    def _store_entries(self, base, buf):
         core = self.core
         slots = self.slots
         end = core.wire.body_end(buf)
@@ -132,16 +149,23 @@ class Batches:
                 copy(slots.buf, slots.entry_at(base, i), buf, at + 1, wire.ENTRY_LENGTH)
             room -= wire.entry_length(slots.buf, slots.entry_at(base, i))
             if room < 0:
-                slots.drop_batch(base)
                 return faults.BATCH
             if buf[at] == wire.INLINE:
-                slots.put_body(base, i, buf, at + 1)
                 self._authenticate(base, i, buf, at + 1)
             at = core.wire.next_request(buf, at, end)
-        self.look_up(base)
-        self.check_time(base)
-        self._digest(base)
         return 0
+
+    @micropython.native
+    def _store_bodies(self, base, buf):
+        """Those inline in the PRE-PREPARE of the slot's batch."""
+        slots = self.slots
+        at = wire.HEADER_LENGTH + wire.BATCH_HEADER_LENGTH
+        for i in range(slots.request_count(base)):
+            if buf[at] == wire.INLINE:
+                slots.put_body(base, i, buf, at + 1)
+                at += 1 + wire.length(buf, at + 1)
+            else:
+                at += 1 + wire.ENTRY_LENGTH
 
     @micropython.native
     def _store_entry_of(self, base, index, buf, start):
@@ -181,7 +205,7 @@ class Batches:
                     self._describes_pending(entry, client)
                 ):
                     if not slots.held(base) >> i & 1:
-                        slots.put_body(base, i, pending.buf, pending.request_at(client))
+                        slots.take_body(base, i, pending.bulk, pending.request_at(client))
                     self.trust(base, i)
                 elif wire.entry_request_id(slots.buf, entry) <= execution.known_request_id(client):
                     self.trust(base, i)
@@ -235,26 +259,29 @@ class Batches:
         """
         core = self.core
         slots = self.slots
-        buf = slots.buf
-        batch = slots.batch_at(base)
-        view = memoryview(buf)
-        store.read_into(address, view[batch : batch + 8], wire.BATCH_HEADER_LENGTH)
+        message = core.memory.received
+        store.read_into(address, message, wire.BATCH_HEADER_LENGTH)
+        copy(slots.buf, slots.batch_at(base), message, 0, wire.BATCH_HEADER_LENGTH)
         count = slots.request_count(base)
         if count > self._count_max:
             return False
-        at = slots.body_at(base, 0)
-        end = at + slots.bodies_length_max
         address += wire.BATCH_HEADER_LENGTH
-        store.read_into(address, view[at:end], slots.bodies_length_max)
+        room = slots.bodies_length_max
         for i in range(count):
-            if not core.wire.is_request(buf, at, end):
+            if room < wire.HEADER_LENGTH:
                 return False
-            core.auth.digest_message(buf, at, core.wire.body_end(buf, at))
-            entry = slots.entry_at(base, i)
-            length = wire.length(buf, at)
-            wire.put_entry(buf, entry, wire.request_sender(buf, at), length, wire.seqno(buf, at))
-            copy(buf, entry + wire.ENTRY_DIGEST, core.auth.digest, 0, 32)
-            at += length
+            store.read_into(address, message, wire.HEADER_LENGTH)
+            length = wire.length(message)
+            if not wire.HEADER_LENGTH <= length <= room:
+                return False
+            store.read_into(address, message, length)
+            if not core.wire.is_request(message, 0, length):
+                return False
+            self._store_entry_of(base, i, message, 0)
+            if slots.bodies.in_ram:
+                slots.put_body(base, i, message, 0)
+            address += length
+            room -= length
         slots.set_held(base, (1 << count) - 1)
         slots.set_doubts(base, 0)
         self._digest(base)

@@ -10,14 +10,17 @@ and is covered by the same checkpoint digest (offsets from STATE_LENGTH):
         zero u16, then the result if it has at most 32 bytes, else its SHA-256
 
 Execution looks at the client table again: a faulty primary may put one request into two
-batches. Allocates nothing outside hashing (and what the service allocates).
+batches. It reads this part of the state for every REQUEST that comes in: where the state is not
+in RAM a copy of this part is.
+
+Allocates nothing outside hashing (and what the service allocates).
 """
 
 from tinybft import faults, wire
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
 from tinybft.requests import RESULT_INLINE_MAX
-from tinybft.service import AppState, Context
+from tinybft.service import Context, app_state
 from tinybft.slots import COMMITTED
 
 _RECORD_LENGTH = const(16)
@@ -34,9 +37,13 @@ class Execution:
         config = core.config
         self.core = core
         self.state = core.state
-        self._raw = core.state.raw
-        self._record = config.STATE_LENGTH
-        self._table = config.STATE_LENGTH + _RECORD_LENGTH
+        self._system_at = config.STATE_LENGTH
+        self._system_length = config.SYSTEM_LENGTH
+        self._is_copied = core.state.raw is None
+        # The library's part for reading: the state's own bytes, or the copy of them.
+        self._raw = core.memory.state["system"] if self._is_copied else core.state.raw
+        self._record = 0 if self._is_copied else config.STATE_LENGTH
+        self._table = self._record + _RECORD_LENGTH
         self._interval = config.CHECKPOINT_INTERVAL
         self._reply_length_max = config.REPLY_LENGTH_MAX
         self._entry = bytearray(_TABLE_ENTRY_LENGTH)
@@ -44,7 +51,8 @@ class Execution:
         # The operation is copied here: a service sees it at offset 0, whatever slot it is in.
         self._operation = core.memory.received
         self._context = Context()
-        self._app_state = AppState(core.state)
+        self._header = bytearray(wire.HEADER_LENGTH)
+        self._app_state = app_state(core.state, service)
         self._service = service
         service.setup(self._app_state)
         service.genesis(self._app_state)
@@ -76,6 +84,8 @@ class Execution:
     def load_clock(self):
         """Continue from the agreed time in the state (at boot, after a state transfer)."""
         raw = self._raw
+        if self._is_copied:
+            self.state.read(self._system_at, raw, 0, self._system_length)
         self.core.clock.agree(get_u32(raw, self._record), get_u16(raw, self._record + 4))
 
     def on_installed(self, seqno):
@@ -89,7 +99,7 @@ class Execution:
             number = self.last_request_id(client)
             if core.requests.is_pending(client, number):
                 core.requests.on_executed(client, number)
-                core.replies.send(client, number, True)  # it may still wait for this replica
+                core.replies.repeat(client, number)  # it may still wait for this replica
             else:
                 core.requests.on_executed(client, number)
         core.requests.propose_again()
@@ -139,7 +149,7 @@ class Execution:
             client = wire.entry_client(slots.buf, entry)
             number = wire.entry_request_id(slots.buf, entry)
             if number > self.last_request_id(client):
-                self._execute(client, number, slots.buf, slots.body_at(base, i))
+                self._execute(client, number, slots.bodies, slots.body_at(base, i))
                 executed += 1
         self._write_record(time_s, time_ms, executed)
 
@@ -151,21 +161,20 @@ class Execution:
         return time_ms < get_u16(self._raw, self._record + 4)
 
     @micropython.native
-    def _execute(self, client, number, buf, body):
+    def _execute(self, client, number, bodies, at):
         core = self.core
-        start = body + wire.HEADER_LENGTH
-        length = core.wire.body_end(buf, body) - wire.HEADER_LENGTH
-        copy(self._operation, 0, buf, start, length)
+        header = self._header
+        bodies.get(at, header, 0, wire.HEADER_LENGTH)
+        length = core.wire.body_end(header) - wire.HEADER_LENGTH
+        bodies.get(at + wire.HEADER_LENGTH, self._operation, 0, length)
         self._context.client_id = client
-        self._context.read_only = bool(buf[body] & wire.FLAG_READ_ONLY)
-        result = core.replies.results[client]
+        self._context.read_only = bool(header[0] & wire.FLAG_READ_ONLY)
+        result = core.replies.result
         result_length = self._call_service(length, result)
-        core.replies.set_result_length(client, result_length)
-        core.replies.complete(client, number)
         self._write_table(client, number, result, result_length)
         core.requests.on_executed(client, number)
         core.timers.on_executed(client)
-        core.replies.send(client, number, False)
+        core.replies.answer(client, number, result_length)
 
     def _call_service(self, length, result):
         """Run the service; one that fails gives the same error reply on every replica."""
@@ -191,8 +200,8 @@ class Execution:
             copy(entry, 8, result, 0, result_length)
         else:
             self.core.auth.digest_into(result, 0, result_length, entry, 8)
-        at = self._table + client * _TABLE_ENTRY_LENGTH
-        self.state.write(at, entry, 0, _TABLE_ENTRY_LENGTH)
+        at = _RECORD_LENGTH + client * _TABLE_ENTRY_LENGTH
+        self._write_system(at, entry, _TABLE_ENTRY_LENGTH)
 
     @micropython.native
     def _write_record(self, time_s, time_ms, executed):
@@ -200,4 +209,11 @@ class Execution:
         put_u32(record, 0, time_s)
         put_u16(record, 4, time_ms)
         put_u32(record, 8, self.operations() + executed)
-        self.state.write(self._record, record, 0, _RECORD_LENGTH)
+        self._write_system(0, record, _RECORD_LENGTH)
+
+    @micropython.native
+    def _write_system(self, at, buf, length):
+        """buf[:length] to the library's part of the state."""
+        self.state.write(self._system_at + at, buf, 0, length)
+        if self._is_copied:
+            copy(self._raw, at, buf, 0, length)

@@ -152,12 +152,11 @@ class Handover:
         if not self.core.auth.check(buf, wire.PRE_PREPARE, wire.sender(buf)):
             return faults.MAC
         copy(self._wanted, 0, slots.buf, slots.digest_at(base), 32)
-        fault = self.core.batches.store(base, buf)
-        if fault or not equal(slots.buf, slots.digest_at(base), self._wanted, 0, 32):
-            slots.drop_batch(base)
+        fault = self.core.batches.store(base, buf, self._wanted)
+        if fault:
             slots.set_flag(base, NAMED)
             copy(slots.buf, slots.digest_at(base), self._wanted, 0, 32)
-            return fault or faults.NOT_NEEDED
+            return fault
         slots.drop_flags(base)
         slots.set_doubts(base, 0)
         slots.set_flag(base, HAS_BATCH)

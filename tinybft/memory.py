@@ -6,8 +6,11 @@
     event        pending request and last reply per client; P, Q, view-change messages; the
                  digests of a state transfer
     client       the one outstanding request of this node's own client
-    scratch      message slots: one received, one being built
+    scratch      message slots: one received, one being built; the window to bulk fields
     state        blocks, snapshot pool and partition tree (fields in state.py)
+
+Bulk fields (request bodies, requests, replies, blocks, pool) of a region whose storage is "nvm"
+are not here: storage.py has them.
 
 Each region is a table of fields `(name, bytes, the sum in words)`. Code takes its offsets from
 the same table that `tinybft memory` prints, so the two cannot disagree. Allocation happens in
@@ -15,9 +18,11 @@ the same table that `tinybft memory` prints, so the two cannot disagree. Allocat
 """
 
 from tinybft.lengths import length_rows, request_length_max
-from tinybft.partition import level_lengths
+from tinybft.partition import TRAILER_LENGTH, level_lengths
 from tinybft.state import state_fields
 from tinybft.wire import BATCH_HEADER_LENGTH, DIGEST_LENGTH, ENTRY_LENGTH
+
+_WINDOW_LENGTH = 256  # bytes that pass to or from the store at once
 
 
 def aligned(length):
@@ -69,25 +74,39 @@ def slot_fields(config):
             BATCH_HEADER_LENGTH + config.BATCH_COUNT_MAX * ENTRY_LENGTH,
             "batch header 8 + requests per batch x entry 40",
         ),
-        ("bodies", body_length(config), "one longest REQUEST message"),
     )
 
 
-def pending_fields(config):
+def body_fields(config):
+    """Bulk of one slot: the requests that its batch names."""
+    return (("bodies", body_length(config), "one longest REQUEST message"),)
+
+
+def pending_fields(_config):
     """The newest request of one client that waits for execution."""
     return (
-        ("phase", 4, "u8: none, waiting, proposed; padding"),
+        ("phase", 4, "u8: none, waiting, proposed; zero; u16 length of the request"),
+        ("request_id", 4, "u32"),
         ("request_digest", DIGEST_LENGTH, "SHA-256 of the request"),
-        ("request", body_length(config), "one longest REQUEST message"),
+    )
+
+
+def request_fields(config):
+    """Bulk of one pending request."""
+    return (("request", body_length(config), "one longest REQUEST message"),)
+
+
+def replied_fields(_config):
+    """What the last reply to one client answers."""
+    return (
+        ("replied_id", 4, "u32 request id"),
+        ("result_length", 4, "u16 and padding"),
     )
 
 
 def reply_fields(config):
-    """The last reply to one client, as the message that carries it."""
-    return (
-        ("result_length", 4, "u16 and padding; the request id stands in the message"),
-        ("reply", message_length(config, "REPLY"), "one longest REPLY message"),
-    )
+    """Bulk of the last reply to one client: the message that carries it."""
+    return (("reply", message_length(config, "REPLY"), "one longest REPLY message"),)
 
 
 def certificate_fields(config):
@@ -150,30 +169,54 @@ def client_fields(config):
     )
 
 
+def window_length(config):
+    """Bytes between RAM and bulk fields in the store; a block and 6 bytes are hashed in it."""
+    if config.STORAGE_STATE == "nvm":
+        return aligned(config.BLOCK_LENGTH + TRAILER_LENGTH)
+    if "nvm" in (config.STORAGE_AGREEMENT, config.STORAGE_EVENT):
+        return _WINDOW_LENGTH
+    return 0
+
+
 def scratch_fields(config):
-    return (
+    messages = (
         ("received", aligned(config.MESSAGE_LENGTH_MAX), "one message"),
         ("sent", aligned(config.MESSAGE_LENGTH_MAX), "one message"),
     )
+    length = window_length(config)
+    if not length:
+        return messages
+    window = ("window", length, "what passes to or from the store: a block, or less")
+    return messages + (window,)
 
 
-# region, table, how many of them, in words, row of the paper's Table I
+# region, table, how many of them, in words, row of the paper's Table I, storage if it is bulk
 _TABLES = (
-    ("agreement", slot_fields, "SLOT_COUNT", "2 W", "agreement"),
-    ("checkpoint", certificate_fields, "CHECKPOINT_COUNT", "(W/K + 1)", "execution"),
-    ("checkpoint", peer_fields, "REPLICA_COUNT", "n", "execution"),
-    ("event", pending_fields, "CLIENT_COUNT", "clients", "client"),
-    ("event", reply_fields, "CLIENT_COUNT", "clients", "client"),
-    ("event", event_fields, None, "1", "view"),
-    ("client", client_fields, None, "1", "client"),
-    ("scratch", scratch_fields, None, "1", "other"),
+    ("agreement", slot_fields, "SLOT_COUNT", "2 W", "agreement", None),
+    ("agreement", body_fields, "SLOT_COUNT", "2 W", "agreement", "STORAGE_AGREEMENT"),
+    ("checkpoint", certificate_fields, "CHECKPOINT_COUNT", "(W/K + 1)", "execution", None),
+    ("checkpoint", peer_fields, "REPLICA_COUNT", "n", "execution", None),
+    ("event", pending_fields, "CLIENT_COUNT", "clients", "client", None),
+    ("event", request_fields, "CLIENT_COUNT", "clients", "client", "STORAGE_EVENT"),
+    ("event", replied_fields, "CLIENT_COUNT", "clients", "client", None),
+    ("event", reply_fields, "CLIENT_COUNT", "clients", "client", "STORAGE_EVENT"),
+    ("event", event_fields, None, "1", "view", None),
+    ("client", client_fields, None, "1", "client", None),
+    ("scratch", scratch_fields, None, "1", "other", None),
 )
+
+
+def is_in_store(config, storage):
+    """True if the bulk of the region with this constant ("STORAGE_EVENT") is not in RAM."""
+    return storage is not None and getattr(config, storage) == "nvm"
 
 
 def region_rows(config):
     """((region, field, bytes, the sum in words, row of Table I), ...) of everything reserved."""
     rows = []
-    for region, table, count_name, count_text, row in _TABLES:
+    for region, table, count_name, count_text, row, storage in _TABLES:
+        if is_in_store(config, storage):
+            continue
         count = getattr(config, count_name) if count_name else 1
         for name, length, text in table(config):
             if count_name:
@@ -199,18 +242,24 @@ class Memory:
     """One set of regions: bytearrays, all zero."""
 
     def __init__(self, config):
-        def ring(table, count):
+        def ring(table, count, storage=None):
+            if is_in_store(config, storage):
+                return bytearray()
             return bytearray(count * offsets(table(config))["size"])
 
         self.slots = ring(slot_fields, config.SLOT_COUNT)
+        self.bodies = ring(body_fields, config.SLOT_COUNT, "STORAGE_AGREEMENT")
         self.certificates = ring(certificate_fields, config.CHECKPOINT_COUNT)
         self.peers = ring(peer_fields, config.REPLICA_COUNT)
         self.pending = ring(pending_fields, config.CLIENT_COUNT)
-        self.replies = ring(reply_fields, config.CLIENT_COUNT)
+        self.requests = ring(request_fields, config.CLIENT_COUNT, "STORAGE_EVENT")
+        self.replied = ring(replied_fields, config.CLIENT_COUNT)
+        self.replies = ring(reply_fields, config.CLIENT_COUNT, "STORAGE_EVENT")
         self.event = ring(event_fields, 1)
         self.client = ring(client_fields, 1)
         self.received = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
         self.sent = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
+        self.window = bytearray(window_length(config))
         self.state = {}
         for name, length, _, _ in state_fields(config):
             self.state[name] = bytearray(length)
@@ -218,10 +267,14 @@ class Memory:
     def bytes_reserved(self):
         """{region: bytes} as allocated, for comparison with `region_rows`."""
         return {
-            "agreement": len(self.slots),
+            "agreement": len(self.slots) + len(self.bodies),
             "checkpoint": len(self.certificates) + len(self.peers),
-            "event": len(self.pending) + len(self.replies) + len(self.event),
+            "event": len(self.pending)
+            + len(self.requests)
+            + len(self.replied)
+            + len(self.replies)
+            + len(self.event),
             "client": len(self.client),
-            "scratch": len(self.received) + len(self.sent),
+            "scratch": len(self.received) + len(self.sent) + len(self.window),
             "state": sum(len(field) for field in self.state.values()),
         }

@@ -17,7 +17,8 @@ apart: a verifier always knows at which level the digest it compares with stands
 
 The leaf digest is computed in place: the 6 bytes behind the block are borrowed for index
 and seqno, and put back. A buffer that holds a block has therefore 6 bytes behind it; for
-the state they are part of the field `blocks`, in a DATA message the authenticator lies there.
+the state they are part of the field `blocks` or of the window (bulk.py), in a DATA message the
+authenticator lies there.
 
 Allocates: only inside `digest_into`.
 """
@@ -91,20 +92,20 @@ class PartitionTree:
             copy(buf, end, self._scratch, 0, _TRAILER)
 
     def update_leaf(self, block, seqno, blocks):
-        """The entry of a block as it stands in the live state."""
+        """The entry of a block as it stands in the live state, a bulk field."""
         entries = self.entries
         at = block * _ENTRY
-        start = block * self._block_length
         put_u32(entries, at, seqno)
-        self.leaf_digest_into(block, seqno, blocks, start, entries, at + _DIGEST_AT)
+        start = blocks.open(block)
+        self.leaf_digest_into(block, seqno, blocks.octets, start, entries, at + _DIGEST_AT)
 
     def is_leaf_of(self, block, blocks):
         """Whether the entry of a block is that of its bytes in the live state."""
         entries = self.entries
         at = block * _ENTRY
         seqno = get_u32(entries, at)
-        start = block * self._block_length
-        return self.leaf_matches(block, seqno, blocks, start, entries, at + _DIGEST_AT)
+        start = blocks.open(block)
+        return self.leaf_matches(block, seqno, blocks.octets, start, entries, at + _DIGEST_AT)
 
     def seqno_of(self, level, index):
         """The checkpoint that last modified what the node covers."""

@@ -39,6 +39,7 @@ from tinybft.scrub import Scrub
 from tinybft.slots import Slots
 from tinybft.state import State
 from tinybft.status import Status
+from tinybft.storage import Storage
 from tinybft.structure import Wire
 from tinybft.timers import Timers
 from tinybft.transfer import Transfer
@@ -55,6 +56,7 @@ class Core:
         self.config = config
         self.store = store
         self.memory = memory
+        self.storage = Storage(config, memory, store)
         self.auth = auth
         self.random = jitter
         self.wire = Wire(config)
@@ -63,8 +65,9 @@ class Core:
         self.progress = Progress(config, replica_id)
         self.clock = GroupClock(config)
         self.post = Post(config, replica_id, memory, auth, send)
-        self.slots = Slots(config, memory)
-        self.state = State(config, memory.state, auth.digest_into)
+        self.slots = Slots(config, memory, self.storage.bodies)
+        blocks, pool = self.storage.blocks, self.storage.pool
+        self.state = State(config, memory.state, auth.digest_into, blocks, pool)
         self.client = None
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
@@ -72,6 +75,9 @@ class Core:
         self.durability = Volatile()
         if self.config.DURABLE:
             self.durability = Durability(self, self.store, Recovery(self, self.store))
+            self.durability.identity.read()  # another one's memory is refused untouched
+        if self.storage.blocks:
+            self.storage.blocks.clear(self.state.length)
         self.status = Status(self)
         self.timers = Timers(self)
         self.requests = Requests(self)

@@ -7,15 +7,16 @@ PBFT, TOCS 4.1: a client has one outstanding request. What a REQUEST meets here:
     newer                               kept until it is executed; the primary proposes it
     named by a slot that misses it      stored there: the digest proves it, whoever sent it
 
-A kept request is authentic: its own tag was good. Layout: `memory.pending_fields` and
-`memory.reply_fields`. Allocates nothing outside hashing.
+A kept request is authentic: its own tag was good. Requests and replies themselves lie in bulk
+fields. Layout: `memory.pending_fields`, `memory.replied_fields`. Allocates nothing outside
+hashing.
 """
 
 from tinybft import faults, wire
 from tinybft.clock import elapsed
 from tinybft.compat import const, micropython
-from tinybft.memory import offsets, pending_fields, reply_fields
-from tinybft.octets import copy, equal, get_u16, put_u16
+from tinybft.memory import offsets, pending_fields, replied_fields
+from tinybft.octets import copy, equal, get_u16, get_u32, put_u16, put_u32
 from tinybft.slots import ACCEPTED, PRE_PREPARED, PREPARED
 
 NONE = const(0)
@@ -23,6 +24,11 @@ WAITING = const(1)
 PROPOSED = const(2)
 
 RESULT_INLINE_MAX = const(32)  # a result up to this long is never replaced by its digest
+
+_LENGTH = const(2)  # behind the phase
+_ID = const(4)
+_RESULT_LENGTH = const(4)  # behind the id
+_REPLIED_LENGTH = const(8)
 
 
 class Requests:
@@ -33,13 +39,14 @@ class Requests:
         table = offsets(pending_fields(config))
         self.core = core
         self.buf = core.memory.pending
+        self.bulk = core.storage.requests
         self.open = 0
         self.waiting = 0
         self._own_id = core.progress.replica_id
         self._client_count = config.CLIENT_COUNT
         self._size = table["size"]
         self._digest = table["request_digest"]
-        self._request = table["request"]
+        assert table["request_id"] == _ID
 
     @micropython.native
     def phase(self, client):
@@ -54,15 +61,16 @@ class Requests:
 
     @micropython.native
     def request_at(self, client):
-        return client * self._size + self._request
+        """Where in `bulk` the request is."""
+        return client * self.bulk.stride
 
     @micropython.native
     def request_id(self, client):
-        return wire.seqno(self.buf, client * self._size + self._request)
+        return get_u32(self.buf, client * self._size + _ID)
 
     @micropython.native
     def request_length(self, client):
-        return wire.length(self.buf, client * self._size + self._request)
+        return get_u16(self.buf, client * self._size + _LENGTH)
 
     @micropython.native
     def digest_at(self, client):
@@ -102,8 +110,11 @@ class Requests:
     def _keep(self, buf, client):
         """Requires: `buf` is authentic, and `auth.digest` is its digest."""
         core = self.core
-        copy(self.buf, self.request_at(client), buf, 0, wire.length(buf))
+        length = wire.length(buf)
+        put_u16(self.buf, client * self._size + _LENGTH, length)
+        put_u32(self.buf, client * self._size + _ID, wire.seqno(buf))
         copy(self.buf, self.digest_at(client), core.auth.digest, 0, 32)
+        self.bulk.put(self.request_at(client), buf, 0, length)
         self.set_phase(client, WAITING)
         core.timers.on_waiting(client)
         core.bodies.on_authentic(client)
@@ -173,52 +184,53 @@ class Requests:
             turn = (client + round_number) % progress.replica_count == progress.replica_id
             if turn and client != progress.primary() and self.phase(client) == WAITING:
                 length = self.request_length(client)
-                copy(post.buf, 0, self.buf, self.request_at(client), length)
+                self.bulk.get(self.request_at(client), post.buf, 0, length)
                 post.relay(progress.primary(), post.buf, length)
 
 
 class Replies:
-    """The last reply to every client, ready to be sent again."""
+    """The last reply to every client, ready to be sent again.
+
+    A service writes its result straight into the message that is built (`post`): `result` is
+    that part of it. `answer` keeps the message, then sends it.
+    """
 
     def __init__(self, core):
         config = core.config
-        table = offsets(reply_fields(config))
         self.core = core
-        self._buf = core.memory.replies
-        self._size = table["size"]
+        self.result = memoryview(core.post.buf)[wire.HEADER_LENGTH :][: config.REPLY_LENGTH_MAX]
+        self._buf = core.memory.replied
+        self._bulk = core.storage.replies
         self._replica_count = config.REPLICA_COUNT
         self._interval_ms = config.REPAIR_MS
         self._sent_at = [0] * config.CLIENT_COUNT
-        self.messages = []
-        self.results = []
-        view = memoryview(self._buf)
-        for client in range(config.CLIENT_COUNT):
-            at = client * self._size + table["reply"]
-            self.messages.append(view[at : (client + 1) * self._size])
-            at += wire.HEADER_LENGTH
-            self.results.append(view[at : at + config.REPLY_LENGTH_MAX])
-
-    @micropython.native
-    def result_length(self, client):
-        return get_u16(self._buf, client * self._size)
-
-    @micropython.native
-    def set_result_length(self, client, length):
-        put_u16(self._buf, client * self._size, length)
+        assert offsets(replied_fields(config))["size"] == _REPLIED_LENGTH
 
     @micropython.native
     def holds(self, client, number):
         """True if the result of this request is here (after a state transfer it is not)."""
-        return wire.seqno(self.messages[client]) == number
+        return get_u32(self._buf, client * _REPLIED_LENGTH) == number
 
     @micropython.native
-    def complete(self, client, number):
-        """Write the header of the reply whose result was just put into `results[client]`."""
+    def answer(self, client, number, length):
+        """Request `number` of `client` has the result in `result`: keep it, and send it.
+
+        One replica sends the result (TOCS 4.4, digest replies), a different one for each
+        request, the others its digest; a short result always travels whole.
+        """
         core = self.core
-        view = core.progress.view
-        sender = core.progress.replica_id
-        group_id = core.config.GROUP_ID
-        wire.put_header(self.messages[client], wire.REPLY, 0, sender, group_id, view, number)
+        buf = core.post.begin(wire.REPLY, 0, core.progress.view, number)
+        end = wire.HEADER_LENGTH + length
+        put_u32(self._buf, client * _REPLIED_LENGTH, number)
+        put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
+        self._bulk.put(client * self._bulk.stride, buf, 0, end)
+        designated = (number + client) % self._replica_count == core.progress.replica_id
+        if client == core.progress.replica_id:
+            core.deliver_reply(buf, length)
+        elif designated or length <= RESULT_INLINE_MAX:
+            core.post.unicast_single(client, buf, end)
+        else:
+            self._send_from_table(client, number)
 
     def on_repeated(self, buf, client, local):
         """The client asks again for its last reply: send the whole result if it is here."""
@@ -230,28 +242,37 @@ class Replies:
             if not core.auth.check(buf, wire.REQUEST, client):
                 return faults.MAC
             self._sent_at[client] = now
-        self.send(client, wire.seqno(buf), True)
+        self.repeat(client, wire.seqno(buf))
         return 0
 
-    @micropython.native
-    def send(self, client, number, whole):
-        """Send the reply to `client`: the result, or its digest.
-
-        One replica sends the result (TOCS 4.4, digest replies), a different one for each
-        request; a short result always travels whole, and so does a repeated one.
-        """
+    def repeat(self, client, number):
+        """Send the reply to `client` once more: the whole result if it is here."""
         core = self.core
-        length = self.result_length(client)
-        designated = (number + client) % self._replica_count == core.progress.replica_id
         if not self.holds(client, number):
             self._send_from_table(client, number)
-        elif client == core.progress.replica_id:
-            core.deliver_reply(self.messages[client], length)
-        elif whole or designated or length <= RESULT_INLINE_MAX:
-            end = wire.HEADER_LENGTH + length
-            core.post.unicast_single(client, self.messages[client], end)
+            return
+        length = get_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH)
+        buf = core.post.buf
+        self._bulk.get(client * self._bulk.stride, buf, 0, wire.HEADER_LENGTH + length)
+        if client == core.progress.replica_id:
+            core.deliver_reply(buf, length)
         else:
-            self._send_from_table(client, number)
+            core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
+
+    # --- for results.py ---
+
+    def save_result(self, client, out, at, length):
+        """Copy the result that is held to out[at:]."""
+        self._bulk.get(client * self._bulk.stride + wire.HEADER_LENGTH, out, at, length)
+
+    def restore_result(self, client, number, buf, at, length):  # noqa: PLR0913
+        """After a restart: hold buf[at:at + length] as the result of request `number`."""
+        core = self.core
+        message = core.post.begin(wire.REPLY, 0, core.progress.view, number)
+        copy(message, wire.HEADER_LENGTH, buf, at, length)
+        put_u32(self._buf, client * _REPLIED_LENGTH, number)
+        put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
+        self._bulk.put(client * self._bulk.stride, message, 0, wire.HEADER_LENGTH + length)
 
     @micropython.native
     def _send_from_table(self, client, number):

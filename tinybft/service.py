@@ -5,10 +5,11 @@ A service is a deterministic state machine whose memory the library owns:
     class Counter(Service):
         name = "counter"
         state_length = 4
+        reads_view = False
 
         def execute(self, state, op, length, reply, ctx):
-            state.put_u32(0, get_u32(state.view, 0) + 1)
-            copy(reply, 0, state.view, 0, 4)
+            state.put_u32(0, state.get_u32(0) + 1)
+            state.read(0, reply, 0, 4)
             return 4
 
 Deterministic means: the same operations in the same order give the same state bytes and the
@@ -21,12 +22,18 @@ same replies on every replica. Therefore `execute`
 * answers every operation, however malformed, with a reply; an exception is a bug in the
   service, and one that all replicas share;
 * under `ctx.read_only` writes nothing;
-* does not keep `op`, `reply` or `ctx`: all three are reused.
+* does not keep `op`, `reply` or `ctx`: all three are reused; what `reply` holds before is
+  anything, on each replica something else.
+
+The state may lie in RAM or, with [storage] state = "nvm", outside of it. `state.read` and its
+short forms work either way; `state.view` is RAM, and a service that says `reads_view = False`
+does without.
 
 Allocates: `AppState` and `Context` nothing (values from 2**30 on excepted).
 """
 
-from tinybft.octets import fill, put_u16, put_u32
+from tinybft.compat import micropython
+from tinybft.octets import copy, equal, fill, get_u16, get_u32, put_u16, put_u32
 
 
 class Service:
@@ -34,6 +41,7 @@ class Service:
 
     name = "service"
     state_length = 0  # bytes of state that the service needs at least
+    reads_view = True  # uses `state.view`, so that the state has to be in RAM
 
     def setup(self, state):
         """Called once at boot, before anything else: premake views here. No writing."""
@@ -60,16 +68,42 @@ class Context:
 class AppState:
     """The application's part of the state: bytes 0 .. length, all zero before genesis.
 
-    Reading: `view[i]`, or `octets` functions on `view` (a slice of it allocates). Writing:
-    the methods below; a span that leaves the state is the service's bug: ValueError.
+    Reading: `read`, `equal`, `get_...`, with offsets that are checked no more than in `octets`;
+    or `view[i]` and `octets` functions on `view` (a slice of it allocates). Writing: `write`,
+    `put_...`, `fill`; a span that leaves the state is the service's bug: ValueError.
     """
 
     def __init__(self, state):
         self.view = state.view
-        self.length = len(state.view)
+        self._prepare(state, len(state.view))
+
+    def _prepare(self, state, length):
+        self.length = length
         self._state_write = state.write
         self._value = bytearray(4)
         self._filler = bytearray(64)
+
+    @micropython.native
+    def read(self, offset, out, at, length):
+        """out[at:at+length] = state[offset:offset+length]"""
+        copy(out, at, self.view, offset, length)
+
+    @micropython.native
+    def equal(self, offset, buf, at, length):
+        """Whether state[offset:offset+length] is buf[at:at+length]."""
+        return equal(self.view, offset, buf, at, length)
+
+    @micropython.native
+    def get_u8(self, offset):
+        return self.view[offset]
+
+    @micropython.native
+    def get_u16(self, offset):
+        return get_u16(self.view, offset)
+
+    @micropython.native
+    def get_u32(self, offset):
+        return get_u32(self.view, offset)
 
     def write(self, offset, buf, start, length):
         """state[offset:offset+length] = buf[start:start+length]; `buf` may be `view`."""
@@ -96,3 +130,53 @@ class AppState:
             offset += 64
             length -= 64
         self.write(offset, filler, 0, length)
+
+
+class StoredAppState(AppState):
+    """The same with the state outside of RAM: no `view`, each reading is a copy."""
+
+    def __init__(self, state):
+        self._state_read = state.read
+        self._prepare(state, state.app_length)
+        self._octets = bytearray(64)
+
+    def read(self, offset, out, at, length):
+        self._state_read(offset, out, at, length)
+
+    def equal(self, offset, buf, at, length):
+        octets = self._octets
+        while length:
+            part = length if length < 64 else 64
+            self._state_read(offset, octets, 0, part)
+            if not equal(octets, 0, buf, at, part):
+                return False
+            offset += part
+            at += part
+            length -= part
+        return True
+
+    def get_u8(self, offset):
+        self._state_read(offset, self._octets, 0, 1)
+        return self._octets[0]
+
+    def get_u16(self, offset):
+        self._state_read(offset, self._octets, 0, 2)
+        return get_u16(self._octets, 0)
+
+    def get_u32(self, offset):
+        self._state_read(offset, self._octets, 0, 4)
+        return get_u32(self._octets, 0)
+
+
+def app_state(state, service):
+    """What `service` gets of a State. ValueError: it needs `view`, and the state is not in RAM."""
+    if state.view is not None:
+        return AppState(state)
+    if service.reads_view:
+        raise ValueError(
+            'service "'
+            + service.name
+            + '" reads state.view, which [storage] state = "nvm" does not have: choose "mirror"'
+            + ' or "ram", or let it use state.read, get_u16, ... and say reads_view = False'
+        )
+    return StoredAppState(state)

@@ -13,10 +13,12 @@ A view change takes all votes and keeps the batches (HAS_BATCH); a NEW-VIEW assi
 slot, whose batch may have to be fetched (NAMED). Behind the ring lies a second one of W slots:
 per seqno the batch that prepared last in an earlier view, whatever the first ring holds now.
 
-Layout: `memory.slot_fields`. Does not allocate.
+The bodies of a slot's batch lie in a bulk field beside the ring, in the batch's order; all else
+is in RAM. Layout: `memory.slot_fields`, `memory.body_fields`. Does not allocate.
 """
 
 from tinybft import wire
+from tinybft.bulk import InRam
 from tinybft.compat import const, micropython
 from tinybft.memory import body_length, offsets, slot_fields
 from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u16, put_u32
@@ -35,9 +37,13 @@ _CANDIDATE_LENGTH = const(40)  # digest 32, prepare mask u32, commit mask u32
 
 
 class Slots:
-    def __init__(self, config, memory):
+    """`bodies`: the bulk field; None: in RAM."""
+
+    def __init__(self, config, memory, bodies=None):
         table = offsets(slot_fields(config))
         self.buf = memory.slots
+        self.bodies_length_max = body_length(config)
+        self.bodies = bodies or InRam(memory.bodies, self.bodies_length_max)
         self._size = table["size"]
         self._window = config.WINDOW
         self._candidates_end = config.WEAK_QUORUM * _CANDIDATE_LENGTH
@@ -48,8 +54,6 @@ class Slots:
         self._commits = table["commits"]
         self._candidates = table["candidates"]
         self._batch = table["batch"]
-        self._bodies = table["bodies"]
-        self.bodies_length_max = body_length(config)
 
     @micropython.native
     def open(self, seqno):
@@ -74,8 +78,15 @@ class Slots:
     def keep(self, base):
         """Copy the slot, complete, to the second ring: its batch prepared. Returns the copy."""
         kept = self._kept(get_u32(self.buf, base))
-        copy(self.buf, kept, self.buf, base, self._size)
+        self._copy_slot(base, kept)
         return kept
+
+    def _copy_slot(self, base, to):
+        is_there = self._is_batch(to, self.seqno(base), self.buf, base + self._digest)
+        copy(self.buf, to, self.buf, base, self._size)
+        if self.held(base) and not is_there:
+            length = self.bodies_length(base)
+            self.bodies.copy_to(self.body_at(base, 0), self.bodies, self.body_at(to, 0), length)
 
     def _kept(self, seqno):
         return (self._window + seqno % self._window) * self._size
@@ -116,7 +127,7 @@ class Slots:
         found = self.find_batch(seqno, digest, at)
         if found >= 0:
             if found != base:
-                copy(self.buf, base, self.buf, found, self._size)
+                self._copy_slot(found, base)
             self.strip(base)
             self.set_doubts(base, 0)
         elif self.has(base, HAS_BATCH) and equal(self.buf, base + self._digest, digest, at, 32):
@@ -198,8 +209,8 @@ class Slots:
 
     @micropython.native
     def body_at(self, base, index):
-        """Offset in `buf` of the body of request `index`: bodies lie in the batch's order."""
-        at = base + self._bodies
+        """Where in `bodies` that of request `index` is: they lie in the batch's order."""
+        at = base // self._size * self.bodies.stride
         batch = base + self._batch
         for i in range(index):
             at += wire.entry_length(self.buf, wire.entry_at(batch, i))
@@ -207,14 +218,28 @@ class Slots:
 
     def bodies_length(self, base):
         """Bytes of all bodies of the batch together."""
-        return self.body_at(base, self.request_count(base)) - base - self._bodies
+        return self.body_at(base, self.request_count(base)) - self.body_at(base, 0)
 
     @micropython.native
     def put_body(self, base, index, message, message_at):
         """Store a body whose digest is that of the entry."""
         length = wire.entry_length(self.buf, self.entry_at(base, index))
-        copy(self.buf, self.body_at(base, index), message, message_at, length)
+        self.bodies.put(self.body_at(base, index), message, message_at, length)
         self.set_held(base, self.held(base) | 1 << index)
+
+    @micropython.native
+    def take_body(self, base, index, source, source_at):
+        """The same from another bulk field."""
+        length = wire.entry_length(self.buf, self.entry_at(base, index))
+        source.copy_to(source_at, self.bodies, self.body_at(base, index), length)
+        self.set_held(base, self.held(base) | 1 << index)
+
+    @micropython.native
+    def body_into(self, base, index, out, at):
+        """The REQUEST `index` of the batch, as it came; returns its length."""
+        length = wire.entry_length(self.buf, self.entry_at(base, index))
+        self.bodies.get(self.body_at(base, index), out, at, length)
+        return length
 
     def drop_batch(self, base):
         """Forget a stored pre-prepare; votes stay."""

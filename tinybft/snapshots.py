@@ -22,7 +22,7 @@ written over, because nothing above high_mark is executed before low_mark moves 
 oldest snapshot is released. Every other one owns at most one copy of each block. (This is
 why W must be a multiple of K.) The assertions below catch a caller that breaks this.
 
-Allocates nothing.
+The pool is a bulk field. Allocates nothing.
 """
 
 from tinybft.compat import const
@@ -34,7 +34,7 @@ _ENTRY = const(36)
 class Snapshots:
     """`slot` is a place in the ring; slot -1 means not held."""
 
-    def __init__(self, config, fields, interior_count):
+    def __init__(self, config, fields, pool, interior_count):
         self.count = 0
         self._oldest = 0
         self._newest = -1
@@ -43,7 +43,7 @@ class Snapshots:
         self._block_count = config.BLOCK_COUNT
         self._block_length = config.BLOCK_LENGTH
         self._interior_count = interior_count
-        self._pool = fields("pool")
+        self._pool = pool
         self._entries = fields("pool_entries")
         self._free = fields("pool_free")
         self._seqnos = fields("snapshot_seqnos")
@@ -52,7 +52,6 @@ class Snapshots:
         self._map = fields("snapshot_map")
         self._nodes = fields("snapshot_nodes")
         self._kept = fields("snapshot_kept")
-        self._pool_view = memoryview(self._pool)
         for entry in range(self._free_count):
             put_u16(self._free, entry * 2, entry)
         fill(self._map, 0, len(self._map), 0)
@@ -89,13 +88,12 @@ class Snapshots:
 
     # The newest snapshot while the state changes.
 
-    def own_copy(self, block, block_view):
+    def own_copy(self, block, blocks):
         """Effects: the newest snapshot owns a copy of this block. Not yet of its entry."""
         assert self._free_count, "snapshot pool empty: executed above high_mark"
         self._free_count -= 1
         entry = get_u16(self._free, self._free_count * 2)
-        start = entry * self._block_length
-        self._pool_view[start : start + self._block_length] = block_view
+        blocks.copy_place(block, self._pool, entry)
         newest = self._newest
         first = newest * self._block_count
         count = get_u16(self._counts, newest * 2)
@@ -126,7 +124,7 @@ class Snapshots:
         """Put the newest snapshot's copy of a block back into the live state."""
         entry = get_u16(self._map, (self._newest * self._block_count + block) * 2) - 1
         length = self._block_length
-        copy(blocks, block * length, self._pool, entry * length, length)
+        self._pool.copy_to(entry * length, blocks, block * length, length)
 
     def forget_changes(self):
         """Effects: the newest snapshot owns no copy any more."""
@@ -169,10 +167,10 @@ class Snapshots:
         while True:
             entry = get_u16(self._map, (slot * self._block_count + block) * 2)
             if entry:
-                copy(out, at, self._pool, (entry - 1) * length, length)
+                self._pool.get((entry - 1) * length, out, at, length)
                 return
             if slot == self._newest:
-                copy(out, at, blocks, block * length, length)
+                blocks.get(block * length, out, at, length)
                 return
             slot = self.after(slot)
 

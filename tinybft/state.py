@@ -11,7 +11,10 @@ table) starts at offset STATE_LENGTH. `partition` holds the digests of the live 
     tree         36 per node                entries of the partition tree, as of the newest
                                             checkpoint
     scratch      42                         of the partition tree
+    system       SYSTEM_LENGTH              with storage "nvm": execution.py's copy
     and the fields of `snapshots`
+
+With storage "nvm" the bulk fields, blocks and pool, lie in the store.
 
 Rules:
 * All bytes change through `write`, which copies a block into the pool of the newest snapshot
@@ -28,7 +31,8 @@ Rules:
 Allocates: nothing but inside `digest_into` (and for sequence numbers from 2**30 on).
 """
 
-from tinybft.compat import const
+from tinybft.bulk import InRam
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, fill
 from tinybft.pages import DirtyPages
 from tinybft.partition import (
@@ -55,11 +59,9 @@ def state_fields(config):
     nodes = sum(level_lengths(config))
     interiors = nodes - blocks
     sums = (
-        ("blocks", blocks * length + TRAILER_LENGTH, "BLOCK_COUNT * BLOCK_LENGTH + 6"),
         ("modified", blocks, "BLOCK_COUNT"),
         ("tree", nodes * ENTRY_LENGTH, "nodes of the partition tree * 36"),
         ("scratch", SCRATCH_LENGTH, "6 + 36"),
-        ("pool", pool * length, "POOL_BLOCK_COUNT * BLOCK_LENGTH"),
         ("pool_entries", pool * ENTRY_LENGTH, "POOL_BLOCK_COUNT * 36"),
         ("pool_free", pool * 2, "POOL_BLOCK_COUNT * 2"),
         ("snapshot_seqnos", held * 4, "CHECKPOINT_COUNT * 4"),
@@ -69,7 +71,14 @@ def state_fields(config):
         ("snapshot_nodes", held * interiors * ENTRY_LENGTH, "CHECKPOINT_COUNT * interiors * 36"),
         ("snapshot_kept", held * interiors, "CHECKPOINT_COUNT * interiors"),
     )
-    return tuple((name, size, text, _TABLE_ROW) for name, size, text in sums)
+    if config.STORAGE_STATE == "nvm":
+        bulk = (("system", config.SYSTEM_LENGTH, "SYSTEM_LENGTH"),)
+    else:
+        bulk = (
+            ("blocks", blocks * length + TRAILER_LENGTH, "BLOCK_COUNT * BLOCK_LENGTH + 6"),
+            ("pool", pool * length, "POOL_BLOCK_COUNT * BLOCK_LENGTH"),
+        )
+    return tuple((name, size, text, _TABLE_ROW) for name, size, text in bulk + sums)
 
 
 def allocate_state(config):
@@ -82,34 +91,49 @@ def _attributes_of(memory):
 
 
 class State:
-    """`memory`: the fields of `state_fields`, as a dict or as attributes of an object.
+    """`memory`: the fields of `state_fields`, as a dict or as attributes of an object;
+    `blocks`, `pool`: bulk fields that are not among them.
 
-    `view` shows the application's bytes, `raw` those of the library too; both for reading.
+    `read` gives bytes of the live state. With blocks in RAM `view` shows the application's,
+    `raw` those of the library too, both for reading; else they are None.
     """
 
-    def __init__(self, config, memory, digest_into):
+    def __init__(self, config, memory, digest_into, blocks=None, pool=None):
         fields = memory.__getitem__ if isinstance(memory, dict) else _attributes_of(memory)
         self.length = config.BLOCK_COUNT * config.BLOCK_LENGTH
         self.installing = False
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
         interior_count = self.tree.root + 1 - self.tree.leaf_count
-        self.snapshots = Snapshots(config, fields, interior_count)
         self.dirty = DirtyPages(config) if config.STATE_DURABLE else None
         self._block_length = config.BLOCK_LENGTH
-        self._blocks = fields("blocks")
         self._scratch = fields("scratch")
         self._modified = fields("modified")
-        self.raw = memoryview(self._blocks)[: self.length]
-        self.view = self.raw[: config.STATE_LENGTH]
-        # One premade view per block: a slice store from it copies at the speed of C.
-        self._block_views = tuple(
-            self.raw[at : at + self._block_length]
-            for at in range(0, self.length, self._block_length)
-        )
+        self.raw = self.view = None
+        self.app_length = config.STATE_LENGTH
+        if blocks is None:
+            blocks = InRam(fields("blocks"), self._block_length, config.BLOCK_COUNT)
+            pool = InRam(fields("pool"), self._block_length)
+            self.raw = memoryview(fields("blocks"))[: self.length]
+            self.view = self.raw[: self.app_length]
+        self._blocks = blocks
+        self.snapshots = Snapshots(config, fields, pool, interior_count)
         fill(self._modified, 0, len(self._modified), 1)
 
     # Execution.
 
+    @micropython.native
+    def read(self, offset, out, at, length):
+        """out[at:at+length] = state[offset:offset+length], the live bytes."""
+        assert offset >= 0 and offset + length <= self.length, "read outside of the state"
+        self._blocks.get(offset, out, at, length)
+
+    def content(self, length):
+        """The first `length` live bytes. Allocates: for people and tests."""
+        octets = bytearray(length)
+        self.read(0, octets, 0, length)
+        return bytes(octets)
+
+    @micropython.native
     def write(self, offset, buf, start, length):
         """state[offset:offset+length] = buf[start:start+length], for checkpoints to notice."""
         if length <= 0:
@@ -124,13 +148,13 @@ class State:
             block += 1
             if not self._modified[block]:
                 self._preserve(block)
-        copy(self._blocks, offset, buf, start, length)
+        self._blocks.put(offset, buf, start, length)
         if self.dirty:
             self.dirty.mark(offset, length)
 
     def _preserve(self, block):
         assert not self.installing, "write during state transfer"
-        self.snapshots.own_copy(block, self._block_views[block])
+        self.snapshots.own_copy(block, self._blocks)
         self._modified[block] = 1
 
     def take_checkpoint(self, seqno):
@@ -292,7 +316,7 @@ class State:
         tree = self.tree
         if not tree.leaf_matches(index, modified_seqno, buf, start, digest, digest_at):
             return False
-        copy(self._blocks, index * self._block_length, buf, start, self._block_length)
+        self._blocks.put(index * self._block_length, buf, start, self._block_length)
         tree.put_entry(0, index, digest, digest_at, modified_seqno)
         return True
 
@@ -314,7 +338,7 @@ class State:
 
     def put_raw(self, offset, buf, length):
         """Bytes of the image that `restore` is about to check."""
-        copy(self._blocks, offset, buf, 0, length)
+        self._blocks.put(offset, buf, 0, length)
 
     def restore(self, seqno, image, digest, digest_at):
         """Effects: the state is checkpoint `seqno`, the only one held.

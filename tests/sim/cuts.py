@@ -207,7 +207,9 @@ class Tally:
 class Explorer:
     """Every `every`-th byte of a scene, each with all values of the torn byte; or every step."""
 
-    def __init__(self, cut, every=1, seconds=0, steps=False, jobs=None, **changed):  # noqa: PLR0913
+    def __init__(  # noqa: PLR0913
+        self, cut, every=1, seconds=0, steps=False, jobs=None, **changed
+    ):
         self._first = cut
         self._steps = steps
         self._every = every

@@ -107,7 +107,8 @@ class Orders:
         for service in self.services:
             operations = [row[1] for row in service.ran]
             assert len(operations) == len(set(operations)), operations
-        states = {bytes(replica.core.state.raw) for replica in self.replicas}
+        states = [replica.core.state for replica in self.replicas]
+        states = {state.content(state.length) for state in states}
         assert len(states) == 1, "the states differ"
 
     def _disturb(self, what):

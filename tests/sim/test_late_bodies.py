@@ -62,7 +62,7 @@ def test_new_primary_begins_when_the_body_comes():
     pending = core.requests
     at = pending.digest_at(CLIENT)
     request_at = pending.request_at(CLIENT)
-    octets = bytes(pending.buf[request_at : request_at + pending.request_length(CLIENT)])
+    octets = bytes(pending.bulk.octets[request_at : request_at + pending.request_length(CLIENT)])
     digest = hashlib.sha256(octets[: sim.wire_of_group.body_end(octets)]).digest()
     assert bytes(pending.buf[at : at + 32]) == digest
     assert sim.run_until(lambda: second.done, 300)

@@ -303,7 +303,18 @@ class Listening:
 
 # What is answered at once and changes nothing that is kept.
 _ANSWERED = (wire.STATUS, wire.FETCH)
-_REGIONS = ("slots", "certificates", "peers", "pending", "replies", "event", "client")
+_REGIONS = (
+    "slots",
+    "bodies",
+    "certificates",
+    "peers",
+    "pending",
+    "requests",
+    "replied",
+    "replies",
+    "event",
+    "client",
+)
 
 
 def _memory_of(hal):

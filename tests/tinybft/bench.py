@@ -12,18 +12,18 @@ under test; only their tags come from `Authenticator` (test_auth.py has it on it
 
 import hashlib
 
-from tests.tinybft.group import make_crypto
+from tests.tinybft.group import make_crypto, make_store
 from tests.tinybft.support import Config
 from tinybft import wire
 from tinybft.auth import Authenticator
 from tinybft.jitter import Jitter
 from tinybft.memory import Memory
-from tinybft.octets import get_u32
 from tinybft.replica import Replica
 from tinybft.service import Service
 from tinybft.structure import Wire
 
 EVERYBODY = -1
+STORAGE = {}  # what modes.py puts there: STORAGE_... of the configurations made from now on
 
 
 def make_config(**changed):
@@ -46,6 +46,7 @@ def make_config(**changed):
     }
     for name in times:
         times[name] = changed.pop(name, times[name])
+    values.update(STORAGE)
     values.update(changed)
     config = Config(**values)
     for name in times:
@@ -61,6 +62,7 @@ class Ledger(Service):
 
     name = "ledger"
     state_length = 8
+    reads_view = False
 
     def __init__(self):
         self.ran = []
@@ -70,9 +72,9 @@ class Ledger(Service):
         self.ran.append((ctx.client_id, operation, ctx.seqno, ctx.time_s, ctx.time_ms))
         if operation[1:] == b"raise":
             raise ValueError("as the test wants")
-        count = get_u32(state.view, 0) + 1
+        count = state.get_u32(0) + 1
         state.put_u32(0, count)
-        mixed = get_u32(state.view, 4)
+        mixed = state.get_u32(4)
         for byte in operation:
             mixed = (mixed * 31 + byte) & 0xFFFFFF
         state.put_u32(4, mixed)
@@ -108,14 +110,24 @@ class Bench:
         self.own_id = own_id
         self.now = 100
         self.memory = Memory(config)
+        self.store = make_store(config, own_id, make_crypto(config, own_id))
         self.wire = Wire(config)
         self.auths = [self._auth(node) for node in range(config.CLIENT_COUNT)]
         self.service = service()
         self.out = []
         self.replica = Replica(
-            config, own_id, self.memory, self.auths[own_id], self._send, self.service, Jitter(5)
+            config,
+            own_id,
+            self.memory,
+            self.auths[own_id],
+            self._send,
+            self.service,
+            Jitter(5),
+            self.store,
         )
         self.replica.start(self.now)
+        if config.DURABLE:
+            self.replica.tick(self.now)  # the first step after boot takes up what was begun
         self.core = self.replica.core
         self.progress = self.core.progress
         self.genesis = bytearray(32)

@@ -29,7 +29,18 @@ _PARTS = ("progress", "clock", "slots", "state", "requests", "replies", "batches
 )
 _PROVEN_BY_DIGEST = (wire.REQUEST, wire.VIEW_CHANGE, wire.NEW_VIEW)
 _SCRATCH = ("now", "_digest", "_authentic")
-_REGIONS = ("slots", "certificates", "peers", "pending", "replies", "event", "client")
+_REGIONS = (
+    "slots",
+    "bodies",
+    "certificates",
+    "peers",
+    "pending",
+    "requests",
+    "replied",
+    "replies",
+    "event",
+    "client",
+)
 _DIGESTS_MAX = 3
 _TAGS_MAX = 3
 

@@ -102,7 +102,7 @@ def state_digest(replica):
     """SHA-256 of all replicated bytes, the client table included."""
     core = replica.core
     length = core.config.STATE_LENGTH + core.config.SYSTEM_LENGTH
-    return sha256(bytes(core.state.raw[:length]))
+    return sha256(core.state.content(length))
 
 
 def check_converged(group):

@@ -237,8 +237,12 @@ def test_bodies_lie_in_the_order_of_the_batch(draw):
         slots.put_body(base, i, b"\xa5" + bodies[i], 1)
     assert slots.missing(base) == 0
     at = slots.body_at(base, 0)
-    assert bytes(slots.buf[at : at + sum(lengths)]) == b"".join(bodies)
-    assert at + slots.bodies_length_max == len(slots.buf) // 8 * 3
+    octets = slots.bodies.octets
+    assert bytes(octets[at : at + sum(lengths)]) == b"".join(bodies)
+    assert at + slots.bodies_length_max == len(octets) // 8 * 3
+    out = bytearray(100)
+    assert slots.body_into(base, 1, out, 3) == lengths[1]
+    assert bytes(out[: 3 + lengths[1]]) == b"\0\0\0" + bodies[1]
 
 
 def test_seqno_is_checked_at_every_access():

@@ -340,7 +340,7 @@ def test_install_mends_rotten_memory():
     for state in (source, target):
         state.take_checkpoint(0)
     reference.take_checkpoint(0)
-    target._blocks[100] ^= 4
+    target.raw[100] ^= 4
     target.begin_install()
     fetched, root = fetch(target, source, 0)
     assert fetched == 1

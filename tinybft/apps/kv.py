@@ -53,6 +53,7 @@ _WRITES = b"\x00\x01\x00\x01\x01\x01\x00\x00"
 class KeyValueStore(Service):
     name = "kv"
     state_length = 192  # header, buckets, one cell
+    reads_view = False
 
     def setup(self, state):
         self._cells = Cells(state)

@@ -28,7 +28,7 @@ Allocates nothing.
 """
 
 from tinybft.compat import const, micropython
-from tinybft.octets import copy, equal, get_u16, put_u16
+from tinybft.octets import put_u16
 
 CELL_LENGTH = 64
 
@@ -78,7 +78,10 @@ class Cells:
         if self.cell_count < 1:
             raise ValueError("state_length is too small for one cell of the key-value store")
         self._base = first - _CELL  # cell 0 does not exist
-        self._view = state.view
+        self._read = state.read
+        self._equal = state.equal
+        self._get_u8 = state.get_u8
+        self._get_u16 = state.get_u16
         self._write = state.write
         self._put_u16 = state.put_u16
         self._header = bytearray(_HEAD_HEADER)
@@ -94,35 +97,38 @@ class Cells:
 
     @property
     def record_count(self):
-        return get_u16(self._view, _RECORD_COUNT)
+        return self._get_u16(_RECORD_COUNT)
 
     @property
     def free_count(self):
-        return get_u16(self._view, _FREE_COUNT)
+        return self._get_u16(_FREE_COUNT)
 
     def is_head(self, cell):
-        return get_u16(self._view, self._base + cell * _CELL) >= _HEAD
+        return self._get_u16(self._base + cell * _CELL) >= _HEAD
 
     def key_length(self, cell):
-        return self._view[self._base + cell * _CELL + _KEY_LENGTH]
+        return self._get_u8(self._base + cell * _CELL + _KEY_LENGTH)
 
     def value_length(self, cell):
-        return get_u16(self._view, self._base + cell * _CELL + _VALUE_LENGTH)
+        return self._get_u16(self._base + cell * _CELL + _VALUE_LENGTH)
 
+    @micropython.native
     def find(self, key, at, length):
         """The record with that key, or 0."""
-        view = self._view
         link = _BUCKETS + (hash_of(key, at, length) & self.bucket_count - 1) * 2
-        cell = get_u16(view, link)
+        cell = self._get_u16(link)
         while cell:
             offset = self._base + cell * _CELL
-            if view[offset + _KEY_LENGTH] == length and self.equals(cell, 0, key, at, length):
+            if self._get_u8(offset + _KEY_LENGTH) == length and (
+                self.equals(cell, 0, key, at, length)
+            ):
                 break
             link = offset + _BUCKET_NEXT
-            cell = get_u16(view, link)
+            cell = self._get_u16(link)
         self._link = link
         return cell
 
+    @micropython.native
     def copy_into(self, cell, position, length, out, at):
         """Payload bytes position .. position + length."""
         offset = self._base + cell * _CELL
@@ -131,15 +137,16 @@ class Cells:
             room = _CELL - header - position
             if room > 0:
                 part = length if length < room else room
-                copy(out, at, self._view, offset + header + position, part)
+                self._read(offset + header + position, out, at, part)
                 at += part
                 length -= part
                 position = 0
             else:
                 position = -room
             header = _TAIL_HEADER
-            offset = self._base + (get_u16(self._view, offset) & _NEXT) * _CELL
+            offset = self._base + (self._get_u16(offset) & _NEXT) * _CELL
 
+    @micropython.native
     def equals(self, cell, position, buf, at, length):
         """Whether payload bytes position .. position + length are buf[at:at+length]."""
         offset = self._base + cell * _CELL
@@ -148,7 +155,7 @@ class Cells:
             room = _CELL - header - position
             if room > 0:
                 part = length if length < room else room
-                if not equal(self._view, offset + header + position, buf, at, part):
+                if not self._equal(offset + header + position, buf, at, part):
                     return False
                 at += part
                 length -= part
@@ -156,7 +163,7 @@ class Cells:
             else:
                 position = -room
             header = _TAIL_HEADER
-            offset = self._base + (get_u16(self._view, offset) & _NEXT) * _CELL
+            offset = self._base + (self._get_u16(offset) & _NEXT) * _CELL
         return True
 
     # Writing.
@@ -183,8 +190,8 @@ class Cells:
         """Requires: `cell` as `find` just returned it, and not 0."""
         offset = self._base + cell * _CELL
         count = cells_for(self.key_length(cell) + self.value_length(cell))
-        self._put_u16(self._link, get_u16(self._view, offset + _BUCKET_NEXT))
-        self._put_u16(offset, get_u16(self._view, offset) & _NEXT)
+        self._put_u16(self._link, self._get_u16(offset + _BUCKET_NEXT))
+        self._put_u16(offset, self._get_u16(offset) & _NEXT)
         self._give(cell, count)
         self._put_u16(_RECORD_COUNT, self.record_count - 1)
 
@@ -192,7 +199,7 @@ class Cells:
         cell = self._take(count)
         offset = self._base + cell * _CELL
         header = self._header
-        put_u16(header, 0, get_u16(self._view, offset) | _HEAD)
+        put_u16(header, 0, self._get_u16(offset) | _HEAD)
         put_u16(header, _BUCKET_NEXT, 0)
         put_u16(header, _VALUE_LENGTH, 0)
         header[_KEY_LENGTH] = length
@@ -202,6 +209,7 @@ class Cells:
         self._put_u16(_RECORD_COUNT, self.record_count + 1)
         return cell
 
+    @micropython.native
     def _put_payload(self, cell, position, buf, at, length):
         offset = self._base + cell * _CELL
         header = _HEAD_HEADER
@@ -216,7 +224,7 @@ class Cells:
             else:
                 position = -room
             header = _TAIL_HEADER
-            offset = self._base + (get_u16(self._view, offset) & _NEXT) * _CELL
+            offset = self._base + (self._get_u16(offset) & _NEXT) * _CELL
 
     def _cut(self, cell, keep, count):
         """Free the last `count` cells of a record, behind the first `keep`."""
@@ -227,7 +235,7 @@ class Cells:
 
     def _take(self, count):
         """The first `count` free cells: they are a chain already."""
-        first = get_u16(self._view, _FREE)
+        first = self._get_u16(_FREE)
         last = self._walk(first, count - 1)
         self._put_free(self._walk(last, 1), self.free_count - count)
         self._put_next(last, 0)
@@ -235,18 +243,18 @@ class Cells:
 
     def _give(self, first, count):
         """A chain of `count` cells becomes the start of the free list."""
-        self._put_next(self._walk(first, count - 1), get_u16(self._view, _FREE))
+        self._put_next(self._walk(first, count - 1), self._get_u16(_FREE))
         self._put_free(first, self.free_count + count)
 
     def _walk(self, cell, steps):
         while steps:
-            cell = get_u16(self._view, self._base + cell * _CELL) & _NEXT
+            cell = self._get_u16(self._base + cell * _CELL) & _NEXT
             steps -= 1
         return cell
 
     def _put_next(self, cell, following):
         offset = self._base + cell * _CELL
-        self._put_u16(offset, get_u16(self._view, offset) & _HEAD | following)
+        self._put_u16(offset, self._get_u16(offset) & _HEAD | following)
 
     def _put_free(self, first, count):
         put_u16(self._header, _FREE, first)

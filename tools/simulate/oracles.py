@@ -101,6 +101,7 @@ class Witness(Service):
     def __init__(self, service):
         self.name = service.name
         self.state_length = service.state_length
+        self.reads_view = service.reads_view
         self.core = None
         self._service = service
         self._noted = []  # [seqno, Batch, [Ran, ...]]
@@ -478,7 +479,8 @@ class Oracles:
 
     def _compare_states(self, number, core, seqno):
         expected = self._state_at.get(seqno)
-        if expected and hashlib.sha256(core.state.view).digest() != expected:
+        content = core.state.content(core.config.STATE_LENGTH)
+        if expected and hashlib.sha256(content).digest() != expected:
             self._fail("S6", f"the state of R{number} at {seqno} is not that of the reference")
 
     # S7

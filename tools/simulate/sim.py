@@ -471,7 +471,7 @@ class Sim(Power):
         if core is None:
             return ""
         length = self.config.STATE_LENGTH + self.config.SYSTEM_LENGTH
-        return hashlib.sha256(core.state.raw[:length]).hexdigest()
+        return hashlib.sha256(core.state.content(length)).hexdigest()
 
     def faults(self, i):
         """{name: count} of what device `i` counted since it started; 0 for other names."""
