@@ -1,7 +1,8 @@
-"""Measures what the message path allocates: `micropython tests/device/allocation.py`.
+"""Measures what the message path allocates: `micropython tests/device/allocation.py [MODE]`.
 
-A whole group of four runs in one process, its regions in RAM and then in non-volatile memory.
-Every call of the nodes' entry points (`receive`,
+MODE: where the regions are, "ram", "mirror" or "nvm".
+
+A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
 `tick`, `submit`) is measured in two runs of the same story, view changes included: once
 counted, once with the heap locked.
 
@@ -17,6 +18,7 @@ import sys
 
 from tests.device.air import Air, Hal
 from tests.device.measure import Measure
+from tests.tinybft.modes import MIRROR, NVM, RAM
 from tests.tinybft.puppet import Puppet, batch_of
 from tests.tinybft.scenes import small_config
 from tests.tinybft.support import sha256
@@ -29,10 +31,8 @@ from tinybft.octets import copy
 class Story:
     """Drives the group; every step of a node passes through `measure`."""
 
-    def __init__(self, measure, storage="ram", seed=3):
-        regions = {"STORAGE_" + name: storage for name in ("AGREEMENT", "EVENT", "STATE")}
-        regions["STORAGE_CHECKPOINT"] = "ram" if storage == "ram" else "mirror"
-        config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048, **regions)
+    def __init__(self, measure, storage, seed=3):
+        config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048, **storage)
         config.STATUS_MS, config.REQUEST_MS, config.VIEW_CHANGE_MS = 100, 300, 600
         self.measure = measure
         self.air = Air(config, seed, loss=10)
@@ -127,8 +127,8 @@ class Story:
         assert back, "the old primary did not come to the new view"
 
 
-def _measured_puppet(measure):
-    puppet = Puppet(service=KeyValueStore)
+def _measured_puppet(measure, storage):
+    puppet = Puppet(service=KeyValueStore, storage=storage)
     core = puppet.core
     core.post._send = core.client._send = lambda _target, _buf, _length: True
     receive = puppet.victim.receive
@@ -140,9 +140,9 @@ def _measured_puppet(measure):
     return puppet
 
 
-def hear_bad_messages(measure):
+def hear_bad_messages(measure, storage):
     """Authentic messages of liars; returns {fault: count}."""
-    puppet = _measured_puppet(measure)
+    puppet = _measured_puppet(measure, storage)
     core = puppet.core
     tail = bytearray(6 + core.wire.status_tail_length)
     for _ in range(2):
@@ -160,7 +160,7 @@ def hear_bad_messages(measure):
     _answer_fetch_badly(puppet)
     puppet.say(wire.VIEW_CHANGE_ACK, 0, 2, bytearray(33))
     names = core.faults.as_dict()
-    puppet = _measured_puppet(measure)
+    puppet = _measured_puppet(measure, storage)
     puppet.propose((4, 2))
     puppet.commit((1, 2))
     puppet.say(wire.CHECKPOINT, 0, 2, b"\x77" * 32)
@@ -168,7 +168,7 @@ def hear_bad_messages(measure):
     puppet.say(wire.PRE_PREPARE, 0, 3, batch_of(), sender=3)
     puppet.say(wire.COMMIT, 1, 3, b"\x01" * 32)
     names.update(puppet.core.faults.as_dict())
-    puppet = _measured_puppet(measure)
+    puppet = _measured_puppet(measure, storage)
     _lie_about_a_view(puppet)
     names.update(puppet.core.faults.as_dict())
     return names
@@ -220,23 +220,19 @@ def is_sensitive(measure):
     return bool(control.failures)
 
 
-def main():
+def main(mode):
+    storage = {"ram": RAM, "mirror": MIRROR, "nvm": NVM}[mode]
     failed = False
-    for locked, storage in (
-        (False, "ram"),
-        (True, "ram"),
-        (False, "mirror"),
-        (True, "mirror"),
-    ):
+    for locked in (False, True):
         gc.collect()
         gc.disable()
         story = Story(Measure(locked), storage)
         story.tell()
-        names = hear_bad_messages(story.measure)
+        names = hear_bad_messages(story.measure, storage)
         for node in story.nodes:
             names.update(node.faults.as_dict())
         gc.enable()
-        print("locked" if locked else "counted", "regions in", storage)
+        print("locked" if locked else "counted")
         for name in sorted(story.measure.calls):
             calls, taken = story.measure.calls[name], story.measure.bytes.get(name, 0)
             print(f"  {name:24s} {calls:6d} calls {taken:6d} bytes")
@@ -251,4 +247,4 @@ def main():
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "ram"))

@@ -12,18 +12,18 @@ under test; only their tags come from `Authenticator` (test_auth.py has it on it
 
 import hashlib
 
-from tests.tinybft.group import RamStore, make_crypto
+from tests.tinybft.group import make_crypto, make_store
 from tests.tinybft.support import Config
 from tinybft import wire
 from tinybft.auth import Authenticator
 from tinybft.jitter import Jitter
-from tinybft.layout import areas
 from tinybft.memory import Memory
 from tinybft.replica import Replica
 from tinybft.service import Service
 from tinybft.structure import Wire
 
 EVERYBODY = -1
+STORAGE = {}  # what modes.py puts there: STORAGE_... of the configurations made from now on
 
 
 def make_config(**changed):
@@ -46,6 +46,7 @@ def make_config(**changed):
     }
     for name in times:
         times[name] = changed.pop(name, times[name])
+    values.update(STORAGE)
     values.update(changed)
     config = Config(**values)
     for name in times:
@@ -109,7 +110,7 @@ class Bench:
         self.own_id = own_id
         self.now = 100
         self.memory = Memory(config)
-        self.store = RamStore(areas(config)["size"])
+        self.store = make_store(config, own_id, make_crypto(config, own_id))
         self.wire = Wire(config)
         self.auths = [self._auth(node) for node in range(config.CLIENT_COUNT)]
         self.service = service()
@@ -125,6 +126,8 @@ class Bench:
             self.store,
         )
         self.replica.start(self.now)
+        if config.DURABLE:
+            self.replica.tick(self.now)  # the first step after boot takes up what was begun
         self.core = self.replica.core
         self.progress = self.core.progress
         self.genesis = bytearray(32)

@@ -6,13 +6,15 @@ timer comes next.
 """
 
 from hal.crypto import Crypto
+from tinybft.identity import format_store
 from tinybft.jitter import Jitter
 from tinybft.layout import areas
 from tinybft.node import Node
+from tinybft.octets import copy
 
 
 class RamStore:
-    """Counts what goes to and fro: [reads, bytes, writes, bytes]."""
+    """Counts what goes to and fro: [reads, bytes, writes, bytes]. Allocates nothing."""
 
     def __init__(self, size=64):
         self.size = size
@@ -26,11 +28,19 @@ class RamStore:
 
     def read_into(self, address, buf, length):
         self._count(0, address, buf, length)
-        buf[:length] = self._bytes[address : address + length]
+        copy(buf, 0, self._bytes, address, length)
 
     def write(self, address, buf, length):
         self._count(2, address, buf, length)
-        self._bytes[address : address + length] = buf[:length]
+        copy(self._bytes, address, buf, 0, length)
+
+
+def make_store(config, node_id, crypto):
+    """The store of a node at the beginning of its group."""
+    store = RamStore(areas(config)["size"])
+    if config.DURABLE and node_id < config.REPLICA_COUNT:
+        format_store(store, config, node_id, crypto.digest_into)
+    return store
 
 
 def pairwise_key(a, b):
@@ -53,7 +63,7 @@ class Hal:
         self.group = group
         self.node_id = node_id
         self.crypto = make_crypto(group.config, node_id)
-        self.store = RamStore(areas(group.config)["size"])
+        self.store = make_store(group.config, node_id, self.crypto)
         self.inbox = []
         self.up = True
 

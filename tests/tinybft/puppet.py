@@ -12,8 +12,8 @@ from tinybft.structure import Wire
 class Puppet:
     """Speaks in the name of node `sender`, with its keys, to replica 1 of a silent group."""
 
-    def __init__(self, sender=0, service=Recorder):
-        self.config = small_config()
+    def __init__(self, sender=0, service=Recorder, storage=None):
+        self.config = small_config(**(storage or {}))
         self.group = Group(self.config, service)
         self.victim = self.group.nodes[1].replica
         self.core = self.victim.core

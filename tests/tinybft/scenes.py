@@ -20,6 +20,9 @@ FRAMES_PER_TYPE = 24
 _EDGES = (0, 1, 2**30 - 1, 2**30, 2**31 - 1, 2**31, 2**32 - 2, 2**32 - 1)
 
 
+_storage = {}  # STORAGE_... of the scenes being made
+
+
 def small_config(**changed):
     sizes = {
         "REQUEST_LENGTH_MAX": 256,
@@ -28,6 +31,7 @@ def small_config(**changed):
         "STATE_LENGTH": 1024,
         "BLOCK_LENGTH": 64,
     }
+    sizes.update(_storage)
     sizes.update(changed)
     config = Config(**sizes)
     for name in dir(defaults):
@@ -202,8 +206,11 @@ def _returning(seed):
 SCENE_COUNT = 10
 
 
-def all_scenes(seed):
-    """One after the other: six groups at once are too much for a small heap."""
+def all_scenes(seed, storage=None):
+    """One after the other: six groups at once are too much for a small heap. `storage`: the
+    STORAGE_... constants, if not all "ram"."""
+    _storage.clear()
+    _storage.update(storage or {})
     yield _in_normal_case("backup", 1, seed)
     yield _in_normal_case("primary", 0, seed)
     yield _in_normal_case("external client", 4, seed)

@@ -115,5 +115,5 @@ def test_client_table_is_part_of_the_state():
         roots.append(bench.own_checkpoint(2))
     assert roots[0] != roots[1]
     at = 256 + 16 + 40 * CLIENT
-    entry = bytes(bench.core.state.raw[at : at + 12])
+    entry = bench.core.state.content(at + 12)[at:]
     assert entry == u32(8) + b"\x04\0\0\0" + b"\x01\0\0\0"

@@ -192,9 +192,8 @@ class _Mark:
         self.executed = 0
         self.low = 0
         self.view = 0
+        self.resumes = False  # started, and did not yet execute again what it had executed
         self.regions = hal.node.memory.bytes_reserved()
-        self.told = 0  # highest seqno of its CHECKPOINTs, over boots
-        self.resuming = False  # it has started, and not made its first step
         self.checkpoints = {}  # seqno: {digest: set of senders}
         self.newest = {}  # sender: highest seqno of its CHECKPOINTs
         self.called_stable = {}  # sender: highest seqno that it called stable
@@ -229,6 +228,7 @@ class Oracles:
         self._vote_view = {}
         self._prepared = {}  # replica: {seqno: (view, digest) of its last COMMIT}
         self._accepted = {}  # replica: {seqno: {digest: view} of what it proposed or PREPAREd}
+        self._held = {}  # device: highest checkpoint that it said it holds
         self.acknowledged = 0  # highest seqno of which a client accepted a reply
         self._root = bytearray(32)
 
@@ -262,7 +262,7 @@ class Oracles:
         elif mark:
             progress = core.progress
             mark.executed = min(progress.low_mark, progress.last_executed)
-            mark.resuming = True
+            mark.resumes = self._sim.config.STATE_DURABLE
 
     def forget(self, hal):
         """A device may contradict what it said before."""
@@ -271,6 +271,7 @@ class Oracles:
         self._vote_view[hal.number] = 0
         self._prepared[hal.number] = {}
         self._accepted[hal.number] = {}
+        self._held[hal.number] = 0
 
     def cut(self, hal):
         """Power is lost amid a step: what it executed counts, what it kept only then if it is
@@ -310,10 +311,10 @@ class Oracles:
         mark = self._mark(hal)
         if progress.view != mark.view:
             self._look_at_view(number, progress.view, mark)
+        if mark.resumes and not hal.node.replica._resuming:
+            self._look_at_resumption(hal, mark)
         if noted or progress.last_executed != mark.executed:
             self._look_at_execution(hal, mark, noted)
-        if mark.resuming and not hal.node.replica._resuming:
-            self._look_at_told(hal, mark)
         if number in self._sim.tampered and self._has_rejoined(hal):
             del self._sim.tampered[number]
         if progress.low_mark != mark.low:
@@ -465,6 +466,15 @@ class Oracles:
 
     # S8
 
+    def _look_at_resumption(self, hal, mark):
+        """After a restart: the checkpoints that it said it holds, it holds; or it fetches."""
+        mark.resumes = False
+        core = hal.node.replica.core
+        held, executed = self._held[hal.number], core.progress.last_executed
+        if executed < held and not core.transfer.running:
+            words = f"R{hal.number} restarted at {executed}, had checkpoint {held}"
+            self._fail("S8", words)
+
     def check_survival(self):
         """All correct replicas that are on have executed what clients accepted. Ask when they
         are level."""
@@ -486,17 +496,6 @@ class Oracles:
             return
         if core.durability.trusted_at_boot and core.faults.counts[faults.ROTTEN]:
             self._fail("S8", f"R{number} finds its memory rotten, which lost nothing but power")
-
-    def _look_at_told(self, hal, mark):
-        """Others rely on the checkpoints that it told of: its first step brings it back there."""
-        mark.resuming = False
-        number = hal.number
-        if not self._sim.config.STATE_DURABLE or number in self._sim.tampered:
-            return
-        executed = hal.node.replica.core.progress.last_executed
-        if executed < mark.told:
-            words = f"said CHECKPOINT {mark.told} and is at {executed} after a restart"
-            self._fail("S8", f"R{number} {words}")
 
     def _has_rejoined(self, hal):
         """It did not trust its memory, has written it anew, and nobody touched it since."""
@@ -586,6 +585,7 @@ class Oracles:
             self._fail("S5", f"R{number} abstains, but sends {wire.TYPE_NAMES[kind]}")
         if kind == wire.CHECKPOINT:
             key, digest = (kind, seqno), bytes(message[16:48])
+            self._held[number] = max(self._held[number], seqno)
         else:
             if view < self._vote_view[number]:
                 words = f"{wire.TYPE_NAMES[kind]} in view {view} after {self._vote_view[number]}"
@@ -594,9 +594,6 @@ class Oracles:
             key, digest = self._claim(kind, view, seqno, message)
             self._look_at_claims(number, kind, message)
             self._note_vote(number, kind, view, seqno, digest)
-        mark = self._marks.get(number)
-        if mark and kind == wire.CHECKPOINT:
-            mark.told = max(mark.told, seqno)
         said = self._said[number]
         if said.setdefault(key, digest) != digest:
             what = f"{wire.TYPE_NAMES[kind]}, view {view}, seqno {seqno}"
