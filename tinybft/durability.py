@@ -51,7 +51,6 @@ from tinybft.results import Results
 SPOKEN = const(1)  # this replica proposed it or said PREPARE
 OVERRULED = const(2)  # it did, but others committed another one: it has no more to say
 LEARNED = const(3)  # committed by others, executed here
-AND_COMMITTED = const(8)  # beside one of these: committed in an earlier view
 
 SET = const(255)  # a flag byte: set, if most of its bits are
 HEADER_LENGTH = const(41)  # seqno, view, digest, kind
@@ -146,15 +145,8 @@ class Durability:
         Its digest binds this replica; the batch itself is needed from COMMIT on (`store_batch`).
         """
         index = base // self._size
-        view = self.core.progress.view
-        at = index * KNOWN_LENGTH
-        kind = SPOKEN
-        if self._is_known(index, base):
-            if get_u32(self.known, at + 4) == view and self.known[at + KIND] & 7 == SPOKEN:
-                return
-            if self.known[at + COMMITTED_AT] or self.known[at + KIND] & AND_COMMITTED:
-                kind = SPOKEN | AND_COMMITTED
-        self._write_header(index, base, view, kind)
+        if not self.has_spoken(base):
+            self._write_header(index, base, SPOKEN)
 
     @micropython.native
     def has_spoken(self, base):
@@ -162,7 +154,7 @@ class Durability:
         the slot may have lost the batch."""
         index = base // self._size
         at = index * KNOWN_LENGTH
-        if not self._is_known(index, base) or self.known[at + KIND] & 7 != SPOKEN:
+        if not self._is_known(index, base) or self.known[at + KIND] != SPOKEN:
             return False
         return get_u32(self.known, at + 4) == self.core.progress.view
 
@@ -189,12 +181,12 @@ class Durability:
         index = base // self._size
         at = index * KNOWN_LENGTH
         if get_u32(self.known, at) == self.core.slots.seqno(base) and (
-            self.known[at + KIND] & 7 == SPOKEN
+            self.known[at + KIND] == SPOKEN
         ):
             payload = self.headers.at
             copy(self.stage, payload, self.known, at, HEADER_LENGTH)
             self.stage[payload + KIND] = OVERRULED
-            self._finish_header(index)
+            self._finish_header(index, 0)
 
     @micropython.native
     def note_executed(self, first, last):
@@ -209,8 +201,7 @@ class Durability:
                 self.overrule(base)
                 self._write_whole(index, base, LEARNED)
             self.store_batch(base)
-            if not self.known[index * KNOWN_LENGTH + KIND] & AND_COMMITTED:
-                self._set_flag(index, 1)
+            self._set_flag(index, 1)
 
     @micropython.native
     def keep_batch(self, base):
@@ -223,7 +214,7 @@ class Durability:
     def _write_whole(self, index, base, kind):
         """The batch, then the header that says it is there."""
         self._write_batch(index, base)
-        self._write_header(index, base, self.core.progress.view, kind)
+        self._write_header(index, base, kind)
         self.known[index * KNOWN_LENGTH + STORED] = 1
 
     @micropython.native
@@ -240,24 +231,27 @@ class Durability:
         self.store.write(self.headers.address_of(index) + flag, self._flag, 1)
 
     @micropython.native
-    def _write_header(self, index, base, view, kind):
+    def _write_header(self, index, base, kind):
+        """The same batch in a later view: what says that it is committed never goes, even if
+        power fails meanwhile (recovery.py takes such a torn header for that alone)."""
         slots = self.core.slots
         at = self.headers.at
+        committed = self.known[index * KNOWN_LENGTH + COMMITTED_AT]
         if not self._is_known(index, base):
-            self.known[index * KNOWN_LENGTH + STORED] = 0
+            committed = self.known[index * KNOWN_LENGTH + STORED] = 0
         put_u32(self.stage, at, slots.seqno(base))
-        put_u32(self.stage, at + 4, view)
+        put_u32(self.stage, at + 4, self.core.progress.view)
         copy(self.stage, at + 8, slots.buf, slots.digest_at(base), 32)
         self.stage[at + KIND] = kind
-        self._finish_header(index)
+        self._finish_header(index, committed)
 
     @micropython.native
-    def _finish_header(self, index):
+    def _finish_header(self, index, committed):
         known = index * KNOWN_LENGTH
         copy(self.known, known, self.stage, self.headers.at, HEADER_LENGTH)
         self.known[known + PREPARED_AT] = 0
-        self.known[known + COMMITTED_AT] = 0
-        self.headers.write(index, HEADER_LENGTH)
+        self.known[known + COMMITTED_AT] = committed
+        self.headers.write(index, HEADER_LENGTH, committed * SET)
 
     @micropython.native
     def _write_batch(self, index, base):

@@ -1,6 +1,7 @@
 """Records in non-volatile memory that tell, after a power cut, whether they can be believed.
 
-    lead       flag bytes of the caller, set to zero by each write of the record
+    lead       flag bytes of the caller, set to zero by each write of the record; the last one
+               to what the caller says
     mark u8    differs from that of the write before
     length u16
     payload
@@ -67,11 +68,13 @@ class Records:
         return self._address + index * self._stride
 
     @micropython.native
-    def write(self, index, length):
+    def write(self, index, length, flag=0):
         """Make stage[at:at + length] the payload; returns when it is there to stay."""
         stage = self.stage
         mark = self._next_mark(index)
         fill(stage, 0, self._lead, 0)
+        if self._lead:
+            stage[self._lead - 1] = flag
         end = self._seal(length, mark)
         self._marks[2 * index] = mark
         if length == self._length_max:  # then the second mark comes next

@@ -16,10 +16,10 @@ Runs at boot only, and allocates.
 
 from tinybft import faults, wire
 from tinybft.durability import (
-    AND_COMMITTED,
     COMMITTED_AT,
     HEADER_LENGTH,
     KIND,
+    LEARNED,
     OVERRULED,
     PREPARED_AT,
     SPOKEN,
@@ -29,7 +29,7 @@ from tinybft.identity import MEMBER, require_room
 from tinybft.layout import ACK_LENGTH, BATCH_TIME_LENGTH, STABLE_LENGTH, VIEW_LENGTH
 from tinybft.memory import offsets, slot_fields
 from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u32
-from tinybft.records import GOOD, ROTTEN
+from tinybft.records import GOOD, ROTTEN, TORN
 from tinybft.rejoin import Rejoin
 from tinybft.slots import ACCEPTED, COMMITTED, HAS_BATCH, NAMED, PRE_PREPARED, PREPARED
 
@@ -150,16 +150,22 @@ class Recovery:
             found = headers.read(index)
             if found == ROTTEN:
                 return False
-            if found == GOOD and not self._load_slot(durability, index):
+            # Torn while it was said again in a later view: it is committed all the same.
+            is_learned = found == TORN and _is_set(durability.stage[1])
+            is_there = found == GOOD or is_learned
+            if is_there and not self._load_slot(durability, index, is_learned):
                 return False
         return True
 
-    def _load_slot(self, durability, index):
+    def _load_slot(self, durability, index, is_learned):
         """False if what it says cannot be: then nothing here is believed."""
         progress = self.core.progress
         stage = durability.stage
         known = durability.known_at(index)
         copy(durability.known, known, stage, durability.headers.at, HEADER_LENGTH)
+        if is_learned:  # seqno and digest are whole, the old and the new ones being the same
+            put_u32(durability.known, known + 4, 0)
+            durability.known[known + KIND] = LEARNED
         durability.known[known + PREPARED_AT] = _is_set(stage[0])
         durability.known[known + COMMITTED_AT] = _is_set(stage[1])
         seqno = get_u32(durability.known, known)
@@ -179,7 +185,7 @@ class Recovery:
             if is_present:
                 self._load_overruled(durability, index, seqno)
             return True
-        is_spoken = is_present and kind & 7 == SPOKEN
+        is_spoken = is_present and kind == SPOKEN
         if self._load_batch(durability, index, seqno):
             durability.known[known + STORED] = 1
             self._restore_flags(durability, index, seqno, is_spoken)
@@ -212,10 +218,7 @@ class Recovery:
         core.slots.set_flag(base, HAS_BATCH)
         if index >= self._window:
             return  # of the second ring: only its batch counts
-        if (
-            durability.known[known + COMMITTED_AT]
-            or durability.known[known + KIND] & AND_COMMITTED
-        ):
+        if durability.known[known + COMMITTED_AT]:
             core.slots.set_flag(base, PRE_PREPARED | COMMITTED)
         if is_spoken:
             core.slots.set_flag(base, PRE_PREPARED | ACCEPTED)
