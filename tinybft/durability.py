@@ -55,6 +55,8 @@ LEARNED = const(3)  # committed by others, executed here
 SET = const(255)  # a flag byte: set, if most of its bits are
 HEADER_LENGTH = const(41)  # seqno, view, digest, kind
 KNOWN_LENGTH = const(44)  # the same, the two flags, and whether the batch is there
+_VIEW = const(4)
+_DIGEST = const(8)
 KIND = const(40)
 PREPARED_AT = const(41)
 COMMITTED_AT = const(42)
@@ -186,7 +188,7 @@ class Durability:
             payload = self.headers.at
             copy(self.stage, payload, self.known, at, HEADER_LENGTH)
             self.stage[payload + KIND] = OVERRULED
-            self._finish_header(index, 0)
+            self._finish_header(index)
 
     @micropython.native
     def note_executed(self, first, last):
@@ -232,26 +234,37 @@ class Durability:
 
     @micropython.native
     def _write_header(self, index, base, kind):
-        """The same batch in a later view: what says that it is committed never goes, even if
-        power fails meanwhile (recovery.py takes such a torn header for that alone)."""
         slots = self.core.slots
         at = self.headers.at
-        committed = self.known[index * KNOWN_LENGTH + COMMITTED_AT]
+        is_committed = self.known[index * KNOWN_LENGTH + COMMITTED_AT]
         if not self._is_known(index, base):
-            committed = self.known[index * KNOWN_LENGTH + STORED] = 0
+            is_committed = self.known[index * KNOWN_LENGTH + STORED] = 0
         put_u32(self.stage, at, slots.seqno(base))
         put_u32(self.stage, at + 4, self.core.progress.view)
         copy(self.stage, at + 8, slots.buf, slots.digest_at(base), 32)
         self.stage[at + KIND] = kind
-        self._finish_header(index, committed)
+        if is_committed:
+            self._say_again(index)
+        else:
+            self._finish_header(index)
 
     @micropython.native
-    def _finish_header(self, index, committed):
+    def _say_again(self, index):
+        """A committed batch in a later view. That it is committed must not be lost amid that: of
+        seqno, digest and the flag nothing is written (`Recovery._load_slots`)."""
         known = index * KNOWN_LENGTH
         copy(self.known, known, self.stage, self.headers.at, HEADER_LENGTH)
         self.known[known + PREPARED_AT] = 0
-        self.known[known + COMMITTED_AT] = committed
-        self.headers.write(index, HEADER_LENGTH, committed * SET)
+        self.write_flag(index, 0)
+        self.headers.write_parts(index, _VIEW, _DIGEST, KIND)
+
+    @micropython.native
+    def _finish_header(self, index):
+        known = index * KNOWN_LENGTH
+        copy(self.known, known, self.stage, self.headers.at, HEADER_LENGTH)
+        self.known[known + PREPARED_AT] = 0
+        self.known[known + COMMITTED_AT] = 0
+        self.headers.write(index, HEADER_LENGTH)
 
     @micropython.native
     def _write_batch(self, index, base):

@@ -1,7 +1,6 @@
 """Records in non-volatile memory that tell, after a power cut, whether they can be believed.
 
-    lead       flag bytes of the caller, set to zero by each write of the record; the last one
-               to what the caller says
+    lead       flag bytes of the caller, set to zero by each write of the whole record
     mark u8    differs from that of the write before
     length u16
     payload
@@ -35,6 +34,7 @@ ROTTEN = const(3)
 
 _HEAD = const(3)  # mark, length
 _CHECK = const(4)
+_PART_LENGTH_MAX = const(8)
 
 
 class Records:
@@ -60,6 +60,7 @@ class Records:
         self._digest = bytearray(32)
         self._marks = bytearray(2 * count)  # of each record, as they stand in the memory
         self._last = bytearray(1)
+        self._part = bytearray(_PART_LENGTH_MAX)
         self._zeros = bytearray(min(self.size, 64))
         assert self.size <= len(stage), "the staging buffer is shorter than a record"
 
@@ -68,13 +69,11 @@ class Records:
         return self._address + index * self._stride
 
     @micropython.native
-    def write(self, index, length, flag=0):
+    def write(self, index, length):
         """Make stage[at:at + length] the payload; returns when it is there to stay."""
         stage = self.stage
         mark = self._next_mark(index)
         fill(stage, 0, self._lead, 0)
-        if self._lead:
-            stage[self._lead - 1] = flag
         end = self._seal(length, mark)
         self._marks[2 * index] = mark
         if length == self._length_max:  # then the second mark comes next
@@ -85,6 +84,26 @@ class Records:
             self._last[0] = mark
             self._store.write(self.address_of(index) + self.size - 1, self._last, 1)
         self._marks[2 * index + 1] = mark
+
+    @micropython.native
+    def write_parts(self, index, first, end, last):
+        """`write` of a payload of the full length that differs from the one that is there in
+        [first, end) and from `last` on. All other bytes, the flags too, are never under way:
+        they are whole even if the record is torn."""
+        mark = self._next_mark(index)
+        end_of_check = self._seal(self._length_max, mark)
+        self.stage[end_of_check] = mark
+        at = self.at
+        self._marks[2 * index] = mark
+        self._write_part(index, self._lead, at)
+        self._write_part(index, at + first, at + end)
+        self._write_part(index, at + last, end_of_check + 1)
+        self._marks[2 * index + 1] = mark
+
+    @micropython.native
+    def _write_part(self, index, first, end):
+        copy(self._part, 0, self.stage, first, end - first)
+        self._store.write(self.address_of(index) + first, self._part, end - first)
 
     def rewrite(self, index, length):
         """`write` in place of a rotten record: marks and flag bytes stay untouched, so that it is

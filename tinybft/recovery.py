@@ -163,7 +163,7 @@ class Recovery:
         stage = durability.stage
         known = durability.known_at(index)
         copy(durability.known, known, stage, durability.headers.at, HEADER_LENGTH)
-        if is_learned:  # seqno and digest are whole, the old and the new ones being the same
+        if is_learned:  # seqno and digest are whole
             put_u32(durability.known, known + 4, 0)
             durability.known[known + KIND] = LEARNED
         durability.known[known + PREPARED_AT] = _is_set(stage[0])
