@@ -86,11 +86,12 @@ DURABILITY_DEFECTS = (
          "    if self.core.slots.buf[at:at + 32] == bytes(32): return"),
     ),
     defect(
-        "overruled_kept", "a batch that others overruled stays in its slot", "dark_split dark_primary",
+        "overruled_kept", "a batch that others overruled stays in its slot",
+        "overruled dark_split",
         (Durability, "overrule", "base // self._size", "base // self._size; return"),
     ),
     defect(
-        "learned_as_said", "what was only learned counts as said", "dark_split dark_primary",
+        "learned_as_said", "what was only learned counts as said", "overruled dark_split",
         (Durability, "note_executed", "LEARNED", "SPOKEN"),
     ),
     defect(
@@ -245,7 +246,8 @@ DURABILITY_DEFECTS = (
         (NewView, "restore", "core.handover.restore(self.checkpoint(), self.end())", "pass"),
     ),
     defect(
-        "vote_forgotten", "who spoke for an overruled batch forgets that", "dark_split dark_primary",
+        "vote_forgotten", "who spoke for an overruled batch forgets that",
+        "overruled dark_split",
         (Recovery, "_load_slot", "self._load_overruled(durability, index, seqno)", "pass"),
     ),
     defect(

@@ -7,11 +7,12 @@ replica, or of all. Who lost nothing but power is correct: all oracles hold it t
 
 from tests.sim.hunts import Clog, Hunt, Links, Load, Story, _begins_view, recover
 from tests.sim.liar import Liar
-from tests.sim.scenario import CLIENT
+from tests.sim.scenario import CLIENT, propose, request, vote
 from tinybft import wire
 from tinybft.layout import areas
 from tools.simulate import operations
 from tools.simulate.oracles import Violation
+from tools.simulate.sim import EVERYBODY
 
 ATTACK_MS = 900
 _BINDING = (
@@ -170,6 +171,34 @@ def dark_split(sim, draw):
     load.stopped = True
     power.stop()
     recover(sim, liar)
+
+
+def overruled(sim, draw):
+    """A primary proposes one batch to one replica, another one to the others, which commit that.
+    The first loses power again and again; one of the others needs votes."""
+    victim, behind, third = draw.sample((1, 2, 3), 3)
+    sim.byzantine(0)
+    sim.filter_from(0, lambda frame: None)
+    sim.faulty_clients.add(CLIENT)
+    links = Links(sim)
+    links.block("CHECKPOINT")
+    if draw.random() < 0.7:
+        links.deafen(behind, "COMMIT")
+    for seqno in (1, 2):
+        one = request(sim, CLIENT, seqno, operations.increment("n"))
+        propose(sim, 0, seqno, [one], victim, time_ms=1)
+        for i in (behind, third):
+            digest = propose(sim, 0, seqno, [one], i, time_ms=2)
+        sim.send_as(0, EVERYBODY, vote(sim, "COMMIT", 0, seqno, digest))
+    for _ in range(8):
+        if draw.random() < 0.3:
+            sim.cut_power_after(victim, draw.randrange(200), draw.choice(_TORN))
+        sim.run(draw.randrange(1, 12))
+        sim.restart(victim)
+    sim.cut_power_after(victim, -1)
+    sim.power_on_all()
+    links.block()
+    recover(sim, None)
 
 
 def two_faces(sim, draw):
@@ -444,6 +473,8 @@ POWER_HUNTS = {
         Hunt("dark_chain", "what one prepared is needed after an outage", dark_chain,
              durable="mirror"),
         Hunt("dark_split", "who is overruled loses power", dark_split, durable="mirror"),
+        Hunt("overruled", "who spoke for another batch than the others loses power", overruled,
+             durable="mirror"),
         Hunt("two_faces", "who confirmed one of two VIEW-CHANGEs loses power", two_faces,
              durable="mirror"),
         Hunt("late_change", "a new primary loses power as it begins its view", late_change,
