@@ -86,11 +86,6 @@ DURABILITY_DEFECTS = (
          "    if self.core.slots.buf[at:at + 32] == bytes(32): return"),
     ),
     defect(
-        "overruled_kept", "a batch that others overruled stays in its slot",
-        "overruled dark_split",
-        (Durability, "overrule", "base // self._size", "base // self._size; return"),
-    ),
-    defect(
         "learned_as_said", "what was only learned counts as said", "overruled dark_split",
         (Durability, "note_executed", "LEARNED", "SPOKEN"),
     ),

@@ -184,13 +184,16 @@ def overruled(sim, draw):
     links.block("CHECKPOINT")
     if draw.random() < 0.7:
         links.deafen(behind, "COMMIT")
+    commits = []
     for seqno in (1, 2):
         one = request(sim, CLIENT, seqno, operations.increment("n"))
         propose(sim, 0, seqno, [one], victim, time_ms=1)
         for i in (behind, third):
             digest = propose(sim, 0, seqno, [one], i, time_ms=2)
-        sim.send_as(0, EVERYBODY, vote(sim, "COMMIT", 0, seqno, digest))
+        commits.append(vote(sim, "COMMIT", 0, seqno, digest))
     for _ in range(8):
+        for commit in commits:
+            sim.send_as(0, EVERYBODY, commit)
         if draw.random() < 0.3:
             sim.cut_power_after(victim, draw.randrange(200), draw.choice(_TORN))
         sim.run(draw.randrange(1, 12))
