@@ -4,7 +4,8 @@
     PRE-PREPARE, PREPARE         the slot: view, seqno, digest, the batch with its bodies
     COMMIT                       the slot's flag: prepared
     CHECKPOINT                   the flag "committed" of every batch up to it
-    a higher low_mark            the image of the state at that checkpoint, then the stable record
+    a higher low_mark            long results; the image of the state at that checkpoint; then the
+                                 stable record
     VIEW-CHANGE                  the batches that P names; then the view record: the view, and the
                                  message itself, which is where P and Q are kept
     VIEW-CHANGE-ACK              the ack record: the digest that was confirmed in this view
@@ -36,6 +37,7 @@ from tinybft.layout import (
     STABLE_LENGTH,
     VIEW_LENGTH,
     areas,
+    result_length,
     slot_length,
     stable_length,
     view_length,
@@ -43,6 +45,7 @@ from tinybft.layout import (
 from tinybft.memory import body_length, offsets, slot_fields
 from tinybft.octets import copy, equal, get_u32, put_u16, put_u32
 from tinybft.records import Pair, Records
+from tinybft.results import Results
 
 # What the header of a slot says about the batch in (view, seqno)
 SPOKEN = const(1)  # this replica proposed it or said PREPARE
@@ -75,8 +78,8 @@ class Durability:
         self._stride = slot_length(config)
         self._slots_at = table["slots"]
         room = BATCH_TIME_LENGTH + body_length(config)
-        longest = max(view_length(config), stable_length(config)) + RECORD_OVERHEAD
-        self.stage = stage = bytearray(max(longest, room, config.BLOCK_LENGTH))
+        longest = max(view_length(config), stable_length(config), result_length(config))
+        self.stage = stage = bytearray(max(longest + RECORD_OVERHEAD, room, config.BLOCK_LENGTH))
 
         def records(area, length, count, lead=0, stride=0):
             digest_into = core.auth.digest_into
@@ -95,8 +98,11 @@ class Durability:
         self.known = bytearray(config.SLOT_COUNT * KNOWN_LENGTH)
         self.said = bytearray(config.REPLICA_COUNT * ACK_LENGTH)
         self._flag = bytearray(1)
-        self._flag[0] = SET
-        self.image = Image(config, store, stage) if config.STATE_DURABLE else None
+        self.image = None
+        if config.STATE_DURABLE:
+            self.image = Image(config, store, stage)
+            length = result_length(config)
+            self.results = Results(core, records("results", length, config.CLIENT_COUNT))
         self.image_seqno = 0
         self.image_digest = bytearray(wire.DIGEST_LENGTH)
         self._view = 0  # as the view record has it
@@ -150,7 +156,7 @@ class Durability:
     @micropython.native
     def say_prepared(self, base):
         """Before COMMIT."""
-        self._set_flag(base // self._size, PREPARED_AT, 0)
+        self._set_flag(base // self._size, 0)
 
     @micropython.native
     def overrule(self, base):
@@ -182,7 +188,7 @@ class Durability:
                 self._write_batch(index, base)
                 self._write_header(index, base, self.core.progress.view, LEARNED)
             if not self.known[index * KNOWN_LENGTH + KIND] & AND_COMMITTED:
-                self._set_flag(index, COMMITTED_AT, 1)
+                self._set_flag(index, 1)
 
     @micropython.native
     def keep_batch(self, base):
@@ -193,11 +199,17 @@ class Durability:
             self._write_header(index, base, self.core.progress.view, SPOKEN)
 
     @micropython.native
-    def _set_flag(self, index, known, offset):
-        at = index * KNOWN_LENGTH + known
+    def _set_flag(self, index, flag):
+        """`flag`: 0 prepared, 1 committed."""
+        at = index * KNOWN_LENGTH + PREPARED_AT + flag
         if not self.known[at]:
-            self.store.write(self.headers.address_of(index) + offset, self._flag, 1)
             self.known[at] = 1
+            self.write_flag(index, flag)
+
+    @micropython.native
+    def write_flag(self, index, flag):
+        self._flag[0] = self.known[index * KNOWN_LENGTH + PREPARED_AT + flag] * SET
+        self.store.write(self.headers.address_of(index) + flag, self._flag, 1)
 
     @micropython.native
     def _write_header(self, index, base, view, kind):
@@ -251,6 +263,7 @@ class Durability:
         if seqno != self.image_seqno:
             core.state.root_into(seqno, self.image_digest, 0)
             if self.image:
+                self.results.save()
                 self.image.advance(core.state, seqno, core.post.buf)
             self.image_seqno = seqno
         elif low_mark == self.low_mark:
@@ -343,4 +356,6 @@ class Durability:
 
     def report(self):
         mode = "rejoining" if self.abstains else "member"
+        if self._recovery.lacks_state():
+            mode = "without state"  # of the checkpoint below; the others have it, or nobody
         return {"mode": mode, "low_mark": self.low_mark, "image": self.image_seqno}

@@ -7,6 +7,7 @@
     view          view, own VIEW-CHANGE (in which P and Q are), NEW-VIEW; two places by turns
     acks          the VIEW-CHANGE-ACKs sent in the present view
     pages         the state at that checkpoint, each page in one of two places
+    results       the last long result of each client
     pool, blocks, pending, replies    bulk of "nvm" regions; holds nothing across a restart
 
 An area is in the map if the configuration stores its region outside of RAM. Each is a row
@@ -46,6 +47,11 @@ def view_length(config):
     return VIEW_LENGTH + messages
 
 
+def result_length(config):
+    """Payload of a result record."""
+    return 4 + config.REPLY_LENGTH_MAX
+
+
 def slot_length(config):
     """One slot of either ring."""
     return SLOT_HEADER_LENGTH + BATCH_TIME_LENGTH + body_length(config)
@@ -79,7 +85,14 @@ def area_rows(config):
         ]
     if config.STATE_DURABLE:
         length = config.BLOCK_COUNT * config.BLOCK_LENGTH
-        rows.append(("pages", 2 * length, "2 x blocks x block_length"))
+        rows += [
+            ("pages", 2 * length, "2 x blocks x block_length"),
+            (
+                "results",
+                config.CLIENT_COUNT * (RECORD_OVERHEAD + result_length(config)),
+                "clients x record of (request id 4 + one longest result)",
+            ),
+        ]
     if config.STORAGE_STATE == "nvm":
         blocks = config.BLOCK_COUNT
         rows += [

@@ -69,28 +69,10 @@ class Records:
     @micropython.native
     def write(self, index, length):
         """Make stage[at:at + length] the payload; returns when it is there to stay."""
-        fill(self.stage, 0, self._lead, 0)
-        self._write(index, length, self._next_mark(index))
-
-    def rewrite(self, index, length, first, second):
-        """`write` in place of a rotten record, with the mark that it has: torn, it is ROTTEN
-        still. `first`, `second`: the flag bytes, if the records have a lead."""
-        if self._lead:
-            self.stage[0] = first
-            self.stage[1] = second
-        mark = self._marks[2 * index + 1]
-        self._write(index, length, mark if mark else 1)
-
-    @micropython.native
-    def _write(self, index, length, mark):
         stage = self.stage
-        lead = self._lead
-        stage[lead] = mark
-        put_u16(stage, lead + 1, length)
-        end = lead + _HEAD + length
-        self._digest_into(stage, lead, _HEAD + length, self._digest, 0)
-        copy(stage, end, self._digest, 0, _CHECK)
-        end += _CHECK
+        mark = self._next_mark(index)
+        fill(stage, 0, self._lead, 0)
+        end = self._seal(length, mark)
         self._marks[2 * index] = mark
         if length == self._length_max:  # then the second mark comes next
             stage[end] = mark
@@ -100,6 +82,27 @@ class Records:
             self._last[0] = mark
             self._store.write(self.address_of(index) + self.size - 1, self._last, 1)
         self._marks[2 * index + 1] = mark
+
+    def rewrite(self, index, length):
+        """`write` in place of a rotten record: marks and flag bytes stay untouched, so that it is
+        ROTTEN still if the power goes meanwhile, and never TORN."""
+        stage = self.stage
+        skipped = self._lead + 1
+        end = self._seal(length, self._marks[2 * index])
+        copy(stage, 0, stage, skipped, end - skipped)
+        self._store.write(self.address_of(index) + skipped, stage, end - skipped)
+
+    @micropython.native
+    def _seal(self, length, mark):
+        """Head and check around the payload; returns where the check ends."""
+        stage = self.stage
+        lead = self._lead
+        stage[lead] = mark
+        put_u16(stage, lead + 1, length)
+        end = lead + _HEAD + length
+        self._digest_into(stage, lead, _HEAD + length, self._digest, 0)
+        copy(stage, end, self._digest, 0, _CHECK)
+        return end + _CHECK
 
     @micropython.native
     def _next_mark(self, index):

@@ -106,6 +106,7 @@ class Recovery:
                 core.progress.last_executed = seqno
                 core.checkpoints.restore(seqno)
                 core.execution.load_clock()
+                durability.results.load()
             else:
                 core.faults.count(faults.ROTTEN)
                 image.forget()
@@ -135,6 +136,10 @@ class Recovery:
             if found == GOOD:
                 copy(durability.said, replica * ACK_LENGTH, acks.stage, acks.at, ACK_LENGTH)
         return True
+
+    def lacks_state(self):
+        """True while the state of the image's checkpoint is asked for from others."""
+        return self._fetch_image and self.core.transfer.running
 
     # --- slots ---
 

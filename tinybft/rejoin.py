@@ -35,6 +35,7 @@ class Rejoin:
         fill(durability.said, 0, len(durability.said), 0)
         if durability.image:
             durability.image.forget()
+            durability.results.clear()
         durability.low_mark = 0
         durability.image_seqno = 0
         durability.abstains = True

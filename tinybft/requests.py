@@ -259,6 +259,21 @@ class Replies:
         else:
             core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
 
+    # --- for results.py ---
+
+    def save_result(self, client, out, at, length):
+        """Copy the result that is held to out[at:]."""
+        self._bulk.get(client * self._bulk.stride + wire.HEADER_LENGTH, out, at, length)
+
+    def restore_result(self, client, number, buf, at, length):  # noqa: PLR0913
+        """After a restart: hold buf[at:at + length] as the result of request `number`."""
+        core = self.core
+        message = core.post.begin(wire.REPLY, 0, core.progress.view, number)
+        copy(message, wire.HEADER_LENGTH, buf, at, length)
+        put_u32(self._buf, client * _REPLIED_LENGTH, number)
+        put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
+        self._bulk.put(client * self._bulk.stride, message, 0, wire.HEADER_LENGTH + length)
+
     @micropython.native
     def _send_from_table(self, client, number):
         core = self.core

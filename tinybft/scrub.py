@@ -19,7 +19,6 @@ from tinybft import faults
 from tinybft.clock import elapsed
 from tinybft.compat import micropython
 from tinybft.durability import (
-    COMMITTED_AT,
     HEADER_LENGTH,
     KNOWN_LENGTH,
     PREPARED_AT,
@@ -126,19 +125,19 @@ class Scrub:
         stage = durability.stage
         known = index * KNOWN_LENGTH
         found = headers.read(index)
-        prepared = durability.known[known + PREPARED_AT] * SET
-        committed = durability.known[known + COMMITTED_AT] * SET
-        if found == GOOD:
-            same = equal(stage, headers.at, durability.known, known, HEADER_LENGTH)
-            if same and stage[0] == prepared and stage[1] == committed:
-                return
         if get_u32(durability.known, known) == 0:  # nothing that anybody will ask for
             if found != BLANK:
                 headers.clear(index)
             return
+        for i in range(2):
+            if stage[i] != durability.known[known + PREPARED_AT + i] * SET:
+                self._count()
+                durability.write_flag(index, i)
+        if found == GOOD and equal(stage, headers.at, durability.known, known, HEADER_LENGTH):
+            return
         self._count()
         copy(stage, headers.at, durability.known, known, HEADER_LENGTH)
-        headers.rewrite(index, HEADER_LENGTH, prepared, committed)
+        headers.rewrite(index, HEADER_LENGTH)
 
     def _look_at_ack(self, durability, acks, replica):
         at = replica * ACK_LENGTH
@@ -151,4 +150,4 @@ class Scrub:
             return
         self._count()
         copy(durability.stage, acks.at, durability.said, at, ACK_LENGTH)
-        acks.rewrite(replica, ACK_LENGTH, 0, 0)
+        acks.rewrite(replica, ACK_LENGTH)

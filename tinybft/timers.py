@@ -104,8 +104,8 @@ class Timers:
     @micropython.native
     def _is_armed(self):
         core = self.core
-        if core.transfer.running:
-            return False
+        if core.transfer.running or core.durability.abstains:
+            return False  # nobody would hear its VIEW-CHANGE, and it would be alone
         return core.requests.open > 0 if core.progress.active else self._view_runs
 
     @micropython.native

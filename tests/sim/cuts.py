@@ -3,6 +3,7 @@
     python -m tests.sim.cuts                           every byte of every scene
     python -m tests.sim.cuts --scene slide --every 50  every 50th byte of one scene
     python -m tests.sim.cuts --double 5                beside each cut a second one, 5 times
+    python -m tests.sim.cuts --steps                   between two writes: after every step (F40)
     python -m tests.sim.cuts --together 10000          several replicas at random bytes
     python -m tests.sim.cuts --scene slide --replica 2 --byte 77 --torn old --trace
 
@@ -16,11 +17,7 @@ A second cut strikes the same replica while it recovers, or soon after, or anoth
 """
 
 import argparse
-import gc
-import os
-import pickle
 import random
-import selectors
 import sys
 import time
 from dataclasses import dataclass, field, replace
@@ -28,6 +25,7 @@ from dataclasses import dataclass, field, replace
 from rich.console import Console
 from rich.table import Table
 
+from tests.sim.children import Children
 from tests.sim.scenario import BOUND_MS, execute
 from tests.sim.scenes import SCENES
 from tools.simulate.oracles import Violation
@@ -47,6 +45,7 @@ class Cut:
     durable: str = "mirror"
     replica: int = 0
     byte: int = 0  # so many bytes of the scene it has written
+    step: int = 0  # after so many of its steps instead, between two writes; 0: see `byte`
     torn: str = "random"
     second: int = 0  # the second cut is drawn from this number; 0: there is none
     together: int = 0  # cuts of several replicas are drawn from this number instead
@@ -56,7 +55,8 @@ class Cut:
         words += f" --durable {self.durable}"
         if self.together:
             return f"{words} --sample {self.together}"
-        words += f" --replica {self.replica} --byte {self.byte} --torn {self.torn}"
+        words += f" --replica {self.replica}"
+        words += f" --step {self.step}" if self.step else f" --byte {self.byte} --torn {self.torn}"
         return words + (f" --second {self.second}" if self.second else "")
 
 
@@ -98,9 +98,33 @@ class Course:
         """The cut that `self.cut` says, from the beginning of the scene."""
         if self.cut.together:
             self._plan_several()
+            return
+        self.strike(self.cut)
+        if self.cut.step:
+            self.on_step(lambda hal, count: self._is_the_step(hal, count) and self.lose_power(hal))
         else:
             self.sim.cut_power_after(self.cut.replica, self.cut.byte, self.cut.torn)
-            self.strike(self.cut)
+
+    def _is_the_step(self, hal, count):
+        return hal.number == self.cut.replica and count == self.cut.step
+
+    def on_step(self, function):
+        """Call function(hal, how many steps of the scene it has done) after steps of replicas."""
+        inner = self.sim.world.on_stepped
+        counts = [0] * self.sim.replica_count
+
+        def on_stepped(hal):
+            inner(hal)
+            if hal.number < len(counts):
+                counts[hal.number] += 1
+                function(hal, counts[hal.number])
+
+        self.sim.world.on_stepped = on_stepped
+
+    def lose_power(self, hal):
+        """Now, between two steps."""
+        self.sim.crash(hal.number)
+        self._come_back(hal)
 
     def strike(self, cut):
         """From now on a cut is no part of the scene but what is tested."""
@@ -122,6 +146,9 @@ class Course:
 
     def _on_power_cut(self, hal):
         self._inner(hal)
+        self._come_back(hal)
+
+    def _come_back(self, hal):
         self.sim.after(self._draw.choice(_OFF_MS), lambda: self._start(hal.number))
         if self._planned and self._draw.random() < 0.3:
             self._planned = 0
@@ -159,54 +186,6 @@ def run_one(cut, trace=None):
 # --- in many processes
 
 
-class Children:
-    """At most `count` forks of this process at a time; what each says goes to `on_result`."""
-
-    def __init__(self, count, on_result):
-        self._count = count
-        self._on_result = on_result
-        self._selector = selectors.DefaultSelector()
-        self._said = {}  # descriptor: [process id, bytes]
-
-    def fork(self):
-        """True in the child, which has to call `leave`."""
-        while len(self._said) >= self._count:
-            self._listen()
-        reader, self._writer = os.pipe()
-        process_id = os.fork()
-        if process_id == 0:
-            os.close(reader)
-            return True
-        os.close(self._writer)
-        self._said[reader] = [process_id, b""]
-        self._selector.register(reader, selectors.EVENT_READ)
-        return False
-
-    def leave(self, result):
-        """The child's last word."""
-        with os.fdopen(self._writer, "wb") as file:
-            pickle.dump(result, file)
-        os._exit(0)
-
-    def wait(self):
-        while self._said:
-            self._listen()
-
-    def _listen(self):
-        for key, _ in self._selector.select():
-            octets = os.read(key.fd, 65536)
-            if octets:
-                self._said[key.fd][1] += octets
-                continue
-            self._selector.unregister(key.fd)
-            os.close(key.fd)
-            process_id, said = self._said.pop(key.fd)
-            _, status = os.waitpid(process_id, 0)
-            if status or not said:
-                raise RuntimeError(f"a run ended with status {status} and said nothing")
-            self._on_result(pickle.loads(said))
-
-
 @dataclass
 class Tally:
     """What became of a scene."""
@@ -226,26 +205,30 @@ class Tally:
 
 
 class Explorer:
-    """Every `every`-th byte of a scene, each with all values of the torn byte."""
+    """Every `every`-th byte of a scene, each with all values of the torn byte; or every step."""
 
-    def __init__(self, cut, every=1, seconds=0, jobs=None, **changed):
+    def __init__(  # noqa: PLR0913
+        self, cut, every=1, seconds=0, steps=False, jobs=None, **changed
+    ):
         self._first = cut
+        self._steps = steps
         self._every = every
         self._seconds = seconds
         self._course = Course(cut, **changed)
         self.tally = Tally(cut.scene)
-        self._children = Children(jobs or os.cpu_count() or 1, self.tally.add)
+        self._children = Children(self.tally.add, jobs)
         self._is_child = False
+        self._is_over = False
         self._count = 0
 
     def run(self):
         begin = time.perf_counter()
         sim = self._course.sim
         numbers = {id(sim.device(i).store): i for i in sim.replicas}
+        if self._steps:
+            self._course.on_step(self._on_step)
         for i in sim.replicas:
             sim.device(i).store.on_write = lambda *write: self._on_write(numbers, *write)
-        gc.collect()
-        gc.freeze()
         sim.world.on_power_cut = self._course._on_power_cut
         result = self._guarded()
         self._children.wait()
@@ -263,7 +246,6 @@ class Explorer:
             raise
 
     def _scene(self):
-        sim = self._course.sim
         inner = self._course.scene.is_over
 
         def is_over():
@@ -277,18 +259,27 @@ class Explorer:
         if self._is_child:
             self._children.leave(result)
         self._stop()
-        self.tally.written = tuple(self._written[i] for i in sim.replicas)
         return result
 
     def _stop(self):
         """What is written from now on does not belong to the scene."""
-        sim = self._course.sim
-        if not self._is_child and sim.device(0).store.on_write:
-            self._written = [sim.device(i).store.written for i in sim.replicas]
-            for i in sim.replicas:
-                sim.device(i).store.on_write = None
+        if not self._is_child and not self._is_over:
+            self._is_over = True
+            sim = self._course.sim
+            self.tally.written = tuple(sim.device(i).store.written for i in sim.replicas)
+
+    def _on_step(self, hal, count):
+        if self._is_child or self._is_over:
+            return
+        self._count += 1
+        if self._count % self._every == 0:
+            self.tally.points += 1
+            if self._fork(replace(self._first, replica=hal.number, step=count)):
+                self._course.lose_power(hal)
 
     def _on_write(self, numbers, store, address, buf, length):
+        if self._steps or self._is_over:
+            return
         old = store.octets[address : address + length]
         replica = numbers[id(store)]
         for j in range(length):
@@ -298,25 +289,29 @@ class Explorer:
             self.tally.points += 1
             if j and old[j - 1] == buf[j - 1] and self._every == 1:
                 self.tally.same += 1
-            elif self._fork(store, replica, j, "old"):
+            elif self._cut(store, replica, j, "old"):
                 return
-            if self._fork(store, replica, j, "random"):
+            if self._cut(store, replica, j, "random"):
                 return
-            if j == length - 1 and self._fork(store, replica, j, "new"):
+            if j == length - 1 and self._cut(store, replica, j, "new"):
                 return
 
-    def _fork(self, store, replica, j, torn):
+    def _cut(self, store, replica, j, torn):
         """True in a child, in which power will be cut at byte j of the write under way."""
-        byte = store.written + j
-        first = replace(self._first, replica=replica, byte=byte, torn=torn)
+        cut = replace(self._first, replica=replica, byte=store.written + j, torn=torn)
+        if not self._fork(cut):
+            return False
+        self._course.sim.cut_power_after(replica, j, torn)
+        return True
+
+    def _fork(self, first):
+        """True in a child that is to strike now."""
         for second in range(1, 1 + self._seconds) if self._seconds else (0,):
             if self._children.fork():
                 self._is_child = True
-                sim = self._course.sim
-                for i in sim.replicas:
-                    sim.device(i).store.on_write = None
+                for i in self._course.sim.replicas:
+                    self._course.sim.device(i).store.on_write = None
                 self._course.strike(replace(first, second=second))
-                sim.cut_power_after(replica, j, torn)
                 return True
         return False
 
@@ -326,19 +321,11 @@ def run_together(cut, samples, jobs=None, **changed):
     begin = time.perf_counter()
     course = Course(cut, **changed)
     tally = Tally(cut.scene)
-    children = Children(jobs or os.cpu_count() or 1, tally.add)
-    gc.collect()
-    gc.freeze()
+    children = Children(tally.add, jobs)
     for sample in samples:
         tally.points += 1
-        if children.fork():
-            try:
-                course.cut = replace(cut, together=sample)
-                course.plan()
-                result = outcome(course)
-            except BaseException as error:  # noqa: BLE001 - the parent tells
-                result = ["S10", repr(error), course.cut.command()]
-            children.leave(result)
+        course.cut = replace(cut, together=sample)
+        children.run(lambda: course.plan() or outcome(course))
     children.wait()
     tally.wall_s = time.perf_counter() - begin
     return tally
@@ -378,20 +365,22 @@ def options_of(arguments):
     parser.add_argument("--durable", default="mirror", help="see tools/simulate/configs.py")
     parser.add_argument("--every", type=int, default=1, help="cut at every N-th byte only")
     parser.add_argument("--double", type=int, default=0, help="second cuts beside each first one")
+    parser.add_argument("--steps", action="store_true", help="cut between two writes instead")
     parser.add_argument("--together", type=int, default=0, help="samples of cuts of several")
     parser.add_argument("--jobs", type=int, default=None, help="processes; default: one per core")
     parser.add_argument("--replica", type=int, help="one cut alone: of this replica,")
     parser.add_argument("--byte", type=int, help="when it has written so many bytes,")
+    parser.add_argument("--step", type=int, default=0, help="or has done so many steps,")
     parser.add_argument("--torn", default="random", choices=("old", "new", "random"))
     parser.add_argument("--second", type=int, default=0, help="with this second cut;")
     parser.add_argument("--sample", type=int, default=0, help="or this sample of --together")
     parser.add_argument("--trace", action="store_true", help="tell the story of one cut")
     options = parser.parse_args(arguments)
-    single = options.sample or options.byte is not None
+    single = is_single(options)
     if single and not options.scene:
         parser.error("one cut alone: name its --scene")
-    if options.byte is not None and options.replica is None:
-        parser.error("--byte: whose? name the --replica")
+    if single and not options.sample and options.replica is None:
+        parser.error("--byte, --step: whose? name the --replica")
     if options.trace and not single:
         parser.error("--trace tells of one cut: name --replica and --byte, or --sample")
     if min(options.every, options.seed) < 1 or min(options.double, options.together) < 0:
@@ -399,15 +388,20 @@ def options_of(arguments):
     return options
 
 
+def is_single(options):
+    """One cut is named."""
+    return bool(options.sample or options.step or options.byte is not None)
+
+
 def main(arguments=None):
     """Exit code 1 if there was a violation."""
     options = options_of(arguments)
     first = Cut(options.scene or "operation", options.seed, options.durable)
     console = Console()
-    if options.sample or options.byte is not None:
+    if is_single(options):
         cut = replace(
-            first, replica=options.replica or 0, byte=options.byte or 0, torn=options.torn,
-            second=options.second, together=options.sample,
+            first, replica=options.replica or 0, byte=options.byte or 0, step=options.step,
+            torn=options.torn, second=options.second, together=options.sample,
         )  # fmt: skip
         result = run_one(cut, print if options.trace else None)
         console.print(": ".join(result[:2]) if result else "no violation")
@@ -418,7 +412,8 @@ def main(arguments=None):
         if options.together:
             tally = run_together(cut, range(1, 1 + options.together), options.jobs)
         else:
-            tally = Explorer(cut, options.every, options.double, options.jobs).run()
+            explorer = Explorer(cut, options.every, options.double, options.steps, options.jobs)
+            tally = explorer.run()
         tallies.append(tally)
         words = f"{name}: {tally.runs} runs, {len(tally.violations)} violations"
         console.print(f"{words}, {tally.wall_s:.0f} s")

@@ -94,7 +94,7 @@ class Outages:
                 yield from give_up(self._course, f"round {number}", number, late, self.gone)
 
     def _begin(self, views):
-        view = _view_of(views)
+        view = view_of(views)
         primary = view % self._config.REPLICA_COUNT
         replica = victim(self._config, self._options, primary)
         outage = self.rounds[-1]
@@ -129,7 +129,7 @@ class Outages:
         yield from until(found, f"no operation was acknowledged after {outage.signal}")
         outage.gap_ms = milliseconds(found(None)[0] - before)
         views = yield
-        outage.new_view = _view_of(views)
+        outage.new_view = view_of(views)
         outage.primary = outage.new_view % self._config.REPLICA_COUNT
         self._course.say(
             f"next operation after {outage.gap_ms:.0f} ms;"
@@ -164,7 +164,7 @@ class Outages:
         """Without f others only quorums with the returned one are left."""
         course = self._course
         views = yield
-        primary = _view_of(views) % self._config.REPLICA_COUNT
+        primary = view_of(views) % self._config.REPLICA_COUNT
         others = [
             i for i in range(self._config.REPLICA_COUNT) if i not in (outage.replica, primary)
         ]
@@ -199,7 +199,7 @@ class Outages:
             return None
         status = mine[0].status
         floor = max(view.status["low_mark"] for view in others)
-        if not _takes_part(status) or status["view"] != _view_of(views):
+        if not _takes_part(status) or status["view"] != view_of(views):
             return None
         return mine[0].report if status["last_executed"] >= floor else None
 
@@ -261,7 +261,7 @@ def _takes_part(status):
     return status["active"] and not status["transfer"] and not abstains
 
 
-def _view_of(views):
+def view_of(views):
     """The latest view that is active somewhere."""
     return max(
         (

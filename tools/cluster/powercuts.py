@@ -1,7 +1,8 @@
 """Power cuts of a whole run: SIGKILL at random moments, of random replicas or of all at once.
 
     a pause of random length, under load
-    one, several or all replicas lose power at once; at times others follow before they are back
+    one, several or all replicas lose power at once; at times others follow before they are back;
+    or the primary does, and others in the midst of the view change that follows
     power returns to one after the other, in random order; at times it goes again during the boot
     an operation that was submitted after that is acknowledged: the gap
     all take part in one view and have caught up: in step
@@ -15,7 +16,7 @@ import time
 from dataclasses import asdict, dataclass, field
 
 from tools.cluster.driver import now_us
-from tools.cluster.outage import Late, give_up, in_step, milliseconds, pause, until
+from tools.cluster.outage import Late, give_up, in_step, milliseconds, pause, until, view_of
 from tools.cluster.times import Acknowledgements
 
 FAILURES_MAX = 3
@@ -23,9 +24,10 @@ TOLD_ROUNDS_MAX = 10  # of more rounds only the number is told
 MOMENT_MS = 300
 DOWN_MS = 300
 BOOT_MS = 100
-LONG_SHARE = 0.15  # of the rounds: power stays away until the others change the view
-MORE_SHARE = 0.3  # ... others lose power meanwhile
-AGAIN_SHARE = 0.25  # ... power goes again while replicas boot
+VIEW_MS = 250
+VIEW_SHARE = 0.15  # of the rounds: the primary stays away until the others change the view
+MORE_SHARE = 0.3  # of the other rounds: more replicas lose power before it returns
+AGAIN_SHARE = 0.25  # of all rounds: power goes again while replicas boot
 LAST_SHARE = 0.9  # of the operations, before the last cut
 _TICK_MS = 50  # how often a story goes on; see run.POLL_SECONDS_OUTAGE
 
@@ -89,10 +91,16 @@ class PowerCuts:
         if is_last:
             yield from self._near_the_end()
         yield from self._moment(MOMENT_MS)
-        self._strike(cut, self._living() if is_last else self._some())
-        yield from self._moment(DOWN_MS)
-        if not is_last:
-            yield from self._more(cut)
+        if is_last:
+            self._strike(cut, self._living())
+            yield from self._moment(DOWN_MS)
+        elif rng.random() < VIEW_SHARE:
+            yield from self._while_the_view_changes(cut)
+        else:
+            self._strike(cut, self._some())
+            yield from self._moment(DOWN_MS)
+            if rng.random() < MORE_SHARE:
+                self._strike(cut, self._some())
         yield from self._return()
         if not is_last and rng.random() < AGAIN_SHARE:
             yield from self._moment(BOOT_MS)
@@ -106,13 +114,15 @@ class PowerCuts:
         while sum(view.acknowledged for view in (yield)) < wanted:
             pass
 
-    def _more(self, cut):
-        """At times the others change the view meanwhile; at times they are struck, too."""
-        rng = self._random
-        if rng.random() < LONG_SHARE:
-            config = self._course.config
-            yield from pause(config.REQUEST_MS + rng.uniform(-200, 200))
-        if rng.random() < MORE_SHARE:
+    def _while_the_view_changes(self, cut):
+        """The primary stays away until the others replace it; they may be struck as they do."""
+        views = yield
+        config = self._course.config
+        primary = view_of(views) % config.REPLICA_COUNT
+        self._strike(cut, [primary] if primary in self._living() else self._some())
+        yield from pause(config.REQUEST_MS - 2 * _TICK_MS)
+        yield from self._moment(VIEW_MS)
+        if self._random.random() < 0.5:
             self._strike(cut, self._some())
 
     def _go_on(self, cut):

@@ -72,7 +72,7 @@ def result_of(course, checks):
         "latency_ms": latency_rows(folder, config, options),
         "clients": {str(k): book.get(ACKNOWLEDGED) for k, book in books.items()},
         "outages": course.outages.as_rows(),
-        "power_cuts": power_cut_figures(course, operations, checks),
+        "power_cuts": power_cut_figures(course, views, operations, checks),
         "replicas": [_replica(view) for view in views if view.replica],
         "checks": checks,
     }
@@ -138,16 +138,18 @@ def _statements(course):
     yield check("no contradiction", not found, detail)
 
 
-def power_cut_figures(course, operations, checks):
+def power_cut_figures(course, views, operations, checks):
     """The totals of all power cuts, None when there was none."""
     rounds = course.power_cuts.rounds
     if not rounds:
         return None
     count = course.config.REPLICA_COUNT - len(course.outages.gone)
+    statuses = [view.status for view in views if view.replica and view.status]
     return {
         "rounds": len(rounds),
         "kills": sum(cut.kills for cut in rounds),
         "all_at_once": sum(len(struck) == count for cut in rounds for struck in cut.struck),
+        "view": max((status["view"] for status in statuses), default=0),
         "operations": operations,
         "lost": sum(entry["lost"] for entry in checks),
         "votes": course.sniffer.heard(),

@@ -110,8 +110,8 @@ def headline(course, views):
         f" p50 {middle} p99 {tail} ms,"
         f" view {view}, seqno {seqno}, stable {stable}, loss {course.options.loss:g} %"
     )
-    if course.power_cuts.rounds:
-        line += f", power cut {len(course.power_cuts.rounds)}/{course.power_cuts.wanted}"
+    if cuts := [cut for cut in course.power_cuts.rounds if cut.struck]:
+        line += f", power cut {len(cuts)}/{course.power_cuts.wanted}"
     return line + (f", killed {', '.join(dead)}" if dead else "")
 
 
@@ -167,11 +167,13 @@ def print_summary(result):
 
 
 def _print_power_cuts(figures):
-    click.echo("power cuts   kills  all at once  acknowledged  lost    votes  contradictions")
+    click.echo(
+        "power cuts   kills  all at once  last view  acknowledged  lost    votes  contradictions"
+    )
     click.echo(
         f"{figures['rounds']:>10}{figures['kills']:>8}{figures['all_at_once']:>13}"
-        f"{figures['operations']:>14}{figures['lost']:>6}{figures['votes']:>9}"
-        f"{len(figures['contradictions']):>16}"
+        f"{figures['view']:>11}{figures['operations']:>14}{figures['lost']:>6}"
+        f"{figures['votes']:>9}{len(figures['contradictions']):>16}"
     )
 
 

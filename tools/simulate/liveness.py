@@ -90,17 +90,21 @@ class Liveness:
         self._fail("L2", f"replicas stay apart after {ms} ms: {where}")
 
     def _rejoin(self, ms):
-        """Nobody abstains any more once two windows are filled."""
+        """Nobody abstains any more once two windows are filled, and peers told of that."""
         sim = self._sim
+
+        def is_done():
+            return not any(sim.abstains(i) for i in sim.correct_replicas())
+
         for _ in range(2 * sim.config.WINDOW + 2 * sim.config.CHECKPOINT_INTERVAL):
-            if not any(sim.abstains(i) for i in sim.correct_replicas()):
+            if sim.run_until(is_done, 2 * sim.config.STATUS_MS):
                 break
             self.operations_to_rejoin += 1
             handle = sim.submit(self._some_client(), sim.sample_operation())
             sim.run_until(lambda handle=handle: handle.done, ms)
             self._settle(ms)
-        abstaining = [i for i in sim.correct_replicas() if sim.abstains(i)]
-        if abstaining:
+        if not sim.run_until(is_done, 2 * sim.config.STATUS_MS):
+            abstaining = [i for i in sim.correct_replicas() if sim.abstains(i)]
             count = self.operations_to_rejoin
             self._fail("L2", f"{abstaining} abstain after {count} operations")
 

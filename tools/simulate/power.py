@@ -135,6 +135,13 @@ class Power:
             if self.is_up(i):
                 raise ValueError(f"device {i} is on: crash it first")
 
+    def store_speed(self, us_per_byte=22.5, us_per_transfer=90):
+        """From now on transfers with stores take time; what is sent behind one leaves when it
+        is done. Default: I2C at 400 kHz, with four bytes of address and command each."""
+        for hal in self.world.hals:
+            hal.store.us_per_byte = us_per_byte
+            hal.store.us_per_transfer = us_per_transfer
+
     # --- looking ---
 
     def abstains(self, i):
