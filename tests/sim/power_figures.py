@@ -79,6 +79,8 @@ def _shipped():
 def group(storage, radio=None, page_length=None, **changed):
     """A configuration with the sizes of the shipped one; timeouts suit the medium."""
     sizes = {name: getattr(_shipped(), name) for name in _KEPT}
+    if changed:
+        del sizes["MESSAGE_LENGTH_MAX"]  # a wider window has a longer VIEW-CHANGE
     durable = None if storage == "ram" else storage
     config = configuration(4, radio, durable, **(sizes | changed))
     if page_length:
