@@ -28,6 +28,7 @@ LATER = (CHECKPOINT, STABLE)
 # (part of the core, method, cause)
 CAUSES = (
     ("durability", "say_batch", PREPARE),
+    ("durability", "store_batch", COMMIT),
     ("durability", "say_prepared", COMMIT),
     ("execution", "run", REPLY),
     ("checkpoints", "take", CHECKPOINT),

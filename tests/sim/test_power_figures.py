@@ -19,9 +19,10 @@ def run(capsys, monkeypatch, *line):
 def test_transfers_of_an_operation(storage):
     config = power_figures.group(storage)
     causes, checkpoint = power_figures.per_operation(config, "put 64 B", 4)
-    assert (causes[COMMIT].writes, causes[COMMIT].written) == (1, 1)
-    assert causes[COMMIT].us_400k == write_us(1)
-    assert causes[PREPARE].written > 64
+    assert causes[PREPARE].writes >= 1
+    assert causes[COMMIT].writes == 2  # the batch, the flag
+    if storage == "mirror":
+        assert causes[PREPARE].written < 64 < causes[COMMIT].written
     assert (causes[REPLY].read > 0) == (storage == "nvm")
     per_operation = causes[STABLE].per(1 / config.CHECKPOINT_INTERVAL)
     assert checkpoint.written == pytest.approx(per_operation.written + config.CHECKPOINT_INTERVAL)
