@@ -186,7 +186,7 @@ class Durability:
             if not self._is_known(index, base):
                 self.overrule(base)
                 self._write_batch(index, base)
-                self._write_header(index, base, self.core.progress.view, LEARNED)
+                self._write_header(index, base, self.core.progress.view, LEARNED | AND_COMMITTED)
             if not self.known[index * KNOWN_LENGTH + KIND] & AND_COMMITTED:
                 self._set_flag(index, 1)
 

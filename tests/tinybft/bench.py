@@ -121,6 +121,9 @@ class Bench:
     def make_store(self):
         return make_store(self.config, self.own_id, make_crypto(self.config, self.own_id))
 
+    def join_client(self):
+        """The replica has no client of its own here; durable.py gives it one."""
+
     def boot(self):
         """A replica on the store as it is, in its first step."""
         config = self.config
@@ -138,6 +141,7 @@ class Bench:
         )
         self.core = self.replica.core
         self.progress = self.core.progress
+        self.join_client()
         self.replica.start(self.now)
         if config.DURABLE:
             self.replica.tick(self.now)  # the first step after boot takes up what was begun

@@ -15,8 +15,11 @@ from tests.tinybft.group import make_crypto
 from tests.tinybft.modes import MIRROR, NVM
 from tests.tinybft.views import contents, one
 from tinybft import wire
+from tinybft.client import Client
 from tinybft.identity import format_store
+from tinybft.jitter import Jitter
 from tinybft.layout import areas
+from tinybft.request_ids import RequestIds
 
 MODES = (MIRROR, NVM)
 PROTOCOL = dict(MIRROR, STORAGE_STATE="ram")
@@ -43,40 +46,62 @@ class Words:
         self.requests = {}
         self.low_mark = 0
         self.view = 0  # the highest that it asked for
+        self.overruled = ()  # seqnos where 2f + 1 others committed another batch in that view
+        self.receiver = -1  # of the message that is heard
+        self._hearers = {
+            wire.PRE_PREPARE: self._pre_prepare,
+            wire.PREPARE: self._prepare,
+            wire.COMMIT: self._commit,
+            wire.CHECKPOINT: self._checkpoint,
+            wire.VIEW_CHANGE: self._view_change,
+            wire.VIEW_CHANGE_ACK: self._ack,
+            wire.NEW_VIEW: self._new_view,
+            wire.REQUEST: self._request,
+            wire.REPLY: self._reply,
+        }
 
     def hear(self, message):
-        kind = message[1]
-        if message[2] + 256 * message[3] != self.own_id:
-            return  # handed on
-        view = int.from_bytes(message[8:12], "little")
-        seqno = int.from_bytes(message[12:16], "little")
-        content = message[16:48]
-        if kind == wire.PRE_PREPARE and view % self.config.REPLICA_COUNT == self.own_id:
+        if message[2] + 256 * message[3] == self.own_id:  # else it is handed on
+            view = int.from_bytes(message[8:12], "little")
+            seqno = int.from_bytes(message[12:16], "little")
+            hearer = self._hearers.get(message[1])
+            if hearer:
+                hearer(view, seqno, message)
+
+    def _pre_prepare(self, view, seqno, message):
+        if view % self.config.REPLICA_COUNT == self.own_id:
             self._vote(self.spoken, view, seqno, self._digest_of_batch(message))
-        elif kind == wire.PREPARE:
-            self._vote(self.spoken, view, seqno, content)
-        elif kind == wire.COMMIT:
-            self._vote(self.promised, view, seqno, content)
-            assert self.spoken.get((view, seqno), content) == content, "COMMIT is for another"
-        elif kind == wire.CHECKPOINT:
-            _same(self.checkpoints, seqno, content, "CHECKPOINT")
-            if message[0] & wire.FLAG_STABLE:
-                self.low_mark = max(self.low_mark, seqno)
-        elif kind == wire.VIEW_CHANGE:
-            self._view_change(view, seqno, message)
-        elif kind == wire.VIEW_CHANGE_ACK:
-            assert view >= self.view, "an ack in a view that was left"
-            _same(self.acks, (view, message[16]), message[17:49], "VIEW-CHANGE-ACK")
-        elif kind == wire.NEW_VIEW:
-            end = len(message) - (self.config.REPLICA_COUNT - 1) * self.config.TAG_LENGTH
-            _same(self.new_views, view, message[:end], "NEW-VIEW")
-        elif kind == wire.REQUEST:
-            assert seqno >= max(list(self.requests) or [0]), "request ids fall"
-            _same(self.requests, seqno, message, "REQUEST")
-        elif kind == wire.REPLY:
-            whole = not message[0] & wire.FLAG_DIGEST
-            body = message[16:-8]
-            _same(self.results, (message[2], seqno), sha256(body) if whole else body, "REPLY")
+
+    def _prepare(self, view, seqno, message):
+        self._vote(self.spoken, view, seqno, message[16:48])
+
+    def _commit(self, view, seqno, message):
+        digest = message[16:48]
+        self._vote(self.promised, view, seqno, digest)
+        assert self.spoken.get((view, seqno), digest) == digest, "COMMIT is for another batch"
+
+    def _checkpoint(self, _view, seqno, message):
+        _same(self.checkpoints, seqno, message[16:48], "CHECKPOINT")
+        if message[0] & wire.FLAG_STABLE:
+            self.low_mark = max(self.low_mark, seqno)
+
+    def _ack(self, view, _seqno, message):
+        assert view >= self.view, "an ack in a view that was left"
+        _same(self.acks, (view, message[16]), message[17:49], "VIEW-CHANGE-ACK")
+
+    def _new_view(self, view, _seqno, message):
+        end = len(message) - (self.config.REPLICA_COUNT - 1) * self.config.TAG_LENGTH
+        _same(self.new_views, view, message[:end], "NEW-VIEW")
+
+    def _request(self, _view, seqno, message):
+        assert seqno >= max(list(self.requests) or [0]), "request ids fall"
+        _same(self.requests, seqno, message, "REQUEST")
+
+    def _reply(self, _view, seqno, message):
+        body = message[16 : -self.config.TAG_LENGTH]
+        digest = body if message[0] & wire.FLAG_DIGEST else sha256(body)
+        client = self.receiver
+        _same(self.results, (client, seqno), digest, "REPLY")
 
     def _vote(self, table, view, seqno, digest):
         assert view >= self.view, "a vote in a view that was left"
@@ -117,7 +142,7 @@ class Words:
                 later = [row for row in p if row[0] == seqno and row[1] > voted]
                 assert later or (seqno, voted, digest) in p, ("P lacks", seqno, voted)
         for (voted, seqno), digest in self.spoken.items():
-            if seqno > low_mark:
+            if seqno > low_mark and seqno not in self.overruled:
                 rows = [row for row in q if row[0] == seqno and row[1] >= voted]
                 full = len(rows) == self.config.FAULT_COUNT + 2
                 assert full or digest in [row[2] for row in rows], ("Q lacks", seqno, voted)
@@ -145,13 +170,27 @@ class Device(Bench):
     def make_store(self):
         self.words = Words(self.config, self.own_id)
         store = Store(areas(self.config)["size"])
+        self.writes = []  # (the memory before a write, messages sent until then)
         crypto = make_crypto(self.config, self.own_id)
         format_store(store, self.config, self.own_id, crypto.digest_into)
+        store.on_write = self._note_write
         return store
+
+    def _note_write(self, store, _address, _buf, _length):
+        self.writes.append((store.image(), len(self.out)))
+
+    def join_client(self):
+        config = self.config
+        ids = RequestIds(self.store, True)
+        auth = self.auths[self.own_id]
+        self.client = Client(config, self.own_id, self.memory, auth, self._send, ids, Jitter(7))
+        self.client.replica = self.replica
+        self.core.client = self.client
 
     def _send(self, target, buf, length):
         super()._send(target, buf, length)
         self.images.append(self.store.image())
+        self.words.receiver = target
         self.words.hear(self.out[-1][1])
 
     def restart(self, image=None):
@@ -160,12 +199,16 @@ class Device(Bench):
             self.store.put_back(image)
         del self.out[:]
         del self.images[:]
+        del self.writes[:]
         self.boot()
 
-    def unsay(self, messages):
-        """Only these were said so far."""
+    def unsay(self, sent):
+        """Only these, of which each is (target, message), were said so far."""
+        overruled = self.words.overruled
         self.words = Words(self.config, self.own_id)
-        for message in messages:
+        self.words.overruled = overruled
+        for target, message in sent:
+            self.words.receiver = target
             self.words.hear(message)
 
     def image_of(self, kind, number=-1):
@@ -177,12 +220,12 @@ class Device(Bench):
         """Bits of one byte flip."""
         self.store.octets[self.map[area] + offset] ^= bits
 
-    def status(self, sender, view=None, is_active=True, low_mark=0, executed=0):  # noqa: PLR0913
+    def status(self, sender, view=None, is_active=True, low_mark=0, executed=0, turn=0):  # noqa: PLR0913
         """Fed: a peer says how far it is; by default it has nothing and asks for all."""
         view = self.progress.view if view is None else view
         flags = wire.FLAG_ACTIVE if is_active else 0
         self.tick(self.config.REPAIR_MS)
-        body = u32(executed) + EMPTY_STATUS[4:]
+        body = u32(executed) + bytes((turn,)) + EMPTY_STATUS[5:]
         return self.feed(self.message(wire.STATUS, sender, view, low_mark, body, flags))
 
 
@@ -190,7 +233,10 @@ def ask(bench):
     """Everybody else asks for everything that the replica has to say in its view."""
     for sender in bench.others():
         for is_active in (True, False):
-            assert bench.status(sender, None, is_active) == 0
+            for turn in range(bench.config.REPLICA_COUNT):
+                for low_mark in (0, bench.progress.low_mark):
+                    fault = bench.status(sender, None, is_active, low_mark, low_mark, turn)
+                    assert fault == 0, fault
 
 
 def tempt(bench, voting=True):
@@ -217,7 +263,7 @@ def tempt(bench, voting=True):
 
 def tempt_between_views(bench, view):
     """VIEW-CHANGEs of the others that say something else than before."""
-    q = ((progress_of(bench) + 1, 0, OTHER),)
+    q = ((bench.progress.low_mark + 1, 0, OTHER),)
     members = []
     for sender in bench.others():
         members.append(bench.view_change(sender, view, bench.progress.low_mark, c_of(bench), q=q))
@@ -225,10 +271,6 @@ def tempt_between_views(bench, view):
     for message in members:
         for sender in bench.others():
             bench.ack(sender, view, message[2], bench.digest_of(message))
-
-
-def progress_of(bench):
-    return bench.progress.low_mark
 
 
 def c_of(bench):
@@ -247,10 +289,19 @@ def leave(bench):
 
 
 def every_moment(bench):
-    """Restart from the memory at each message that left, and say what was said until then."""
-    said = [message for _, message in bench.out]
-    images = list(bench.images)
-    for i in range(len(said)):
-        bench.unsay(said[: i + 1])
-        bench.restart(images[i])
-        yield i
+    """Restart from the memory as it was when each message left; nothing later was said."""
+    moments = [(bench.images[i], i + 1) for i in range(len(bench.out))]
+    return _every(bench, moments)
+
+
+def every_write(bench):
+    """The same before each write."""
+    return _every(bench, list(bench.writes))
+
+
+def _every(bench, moments):
+    said = list(bench.out)
+    for image, count in moments:
+        bench.unsay(said[:count])
+        bench.restart(image)
+        yield count
