@@ -207,7 +207,7 @@ class Durability:
             index = base // self._size
             if not self._is_known(index, base):
                 self.overrule(base)
-                self._write_whole(index, base, LEARNED)
+                self._write_whole(index, base, LEARNED | AND_COMMITTED)
             self.store_batch(base)
             if not self.known[index * KNOWN_LENGTH + KIND] & AND_COMMITTED:
                 self._set_flag(index, 1)
