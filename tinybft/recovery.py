@@ -259,7 +259,6 @@ class Recovery:
         core = self.core
         progress = core.progress
         if durability.abstains:
-            self.rejoin.resume()
             return
         if not progress.active:
             core.timers.on_view_left()
