@@ -31,8 +31,9 @@ from tinybft.image import Image
 from tinybft.layout import (
     ACK_LENGTH,
     BATCH_TIME_LENGTH,
+    HEADER_LENGTH,
     IDENTITY_LENGTH,
-    RECORD_OVERHEAD,
+    KNOWN_LENGTH,
     SLOT_HEADER_LENGTH,
     STABLE_LENGTH,
     VIEW_LENGTH,
@@ -40,9 +41,10 @@ from tinybft.layout import (
     result_length,
     slot_length,
     stable_length,
+    stage_length,
     view_length,
 )
-from tinybft.memory import body_length, offsets, slot_fields
+from tinybft.memory import offsets, slot_fields
 from tinybft.octets import copy, equal, get_u32, put_u16, put_u32
 from tinybft.records import Pair, Records
 from tinybft.results import Results
@@ -54,8 +56,6 @@ LEARNED = const(3)  # committed by others, executed here
 AND_COMMITTED = const(8)  # beside one of these: committed in an earlier view
 
 SET = const(255)  # a flag byte: set, if most of its bits are
-HEADER_LENGTH = const(41)  # seqno, view, digest, kind
-KNOWN_LENGTH = const(44)  # the same, the two flags, and whether the batch is there
 KIND = const(40)
 PREPARED_AT = const(41)
 COMMITTED_AT = const(42)
@@ -78,9 +78,7 @@ class Durability:
         self._size = offsets(slot_fields(config))["size"]
         self._stride = slot_length(config)
         self._slots_at = table["slots"]
-        room = BATCH_TIME_LENGTH + body_length(config)
-        longest = max(view_length(config), stable_length(config), result_length(config))
-        self.stage = stage = bytearray(max(longest + RECORD_OVERHEAD, room, config.BLOCK_LENGTH))
+        self.stage = stage = bytearray(stage_length(config))
 
         def records(area, length, count, lead=0, stride=0):
             digest_into = core.auth.digest_into

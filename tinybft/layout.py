@@ -26,6 +26,8 @@ IDENTITY_LENGTH = const(23)
 STABLE_LENGTH = const(44)  # generation 4, low_mark 4, image 4, digest 32
 VIEW_LENGTH = const(17)  # generation 4, view 4, active 1, view left 4, two lengths 2
 ACK_LENGTH = const(36)  # view 4, digest 32
+HEADER_LENGTH = const(41)  # of a slot: seqno 4, view 4, digest 32, kind 1
+KNOWN_LENGTH = const(44)  # in RAM: the same, two flags, and whether the batch is there
 
 _REQUEST_IDS_LENGTH = const(16)
 
@@ -107,6 +109,33 @@ def area_rows(config):
             ("replies", clients * reply, "clients x one longest REPLY"),
         ]
     return tuple(rows)
+
+
+def stage_length(config):
+    """The staging buffer: the longest record, batch or block that is written or read."""
+    longest = max(view_length(config), stable_length(config))
+    if config.STATE_DURABLE:
+        longest = max(longest, result_length(config), config.BLOCK_LENGTH)
+    return max(longest + RECORD_OVERHEAD, BATCH_TIME_LENGTH + body_length(config))
+
+
+def durable_rows(config):
+    """What all that needs in RAM, as `memory.region_rows` has it: its region is "durability"."""
+    rows = []
+    if config.DURABLE:
+        rows += [
+            ("stage", stage_length(config), "one longest record, batch or block"),
+            ("known", config.SLOT_COUNT * KNOWN_LENGTH, "2 W x (header 41, flags 3)"),
+            ("said", config.REPLICA_COUNT * ACK_LENGTH, "n x (view 4, digest 32)"),
+        ]
+    if config.STATE_DURABLE:
+        pages = page_map_length(config)
+        rows += [
+            ("image", 4 * config.BLOCK_COUNT + pages, "blocks x 4, a bit per page"),
+            ("dirty", (config.CHECKPOINT_COUNT + 1) * pages, "(W/K + 2) x a bit per page"),
+            ("results", 4 * config.CLIENT_COUNT, "clients x request id 4"),
+        ]
+    return tuple(("durability", *row, "other") for row in rows)
 
 
 def areas(config):

@@ -18,7 +18,6 @@ from tinybft import faults, wire
 from tinybft.durability import (
     AND_COMMITTED,
     COMMITTED_AT,
-    HEADER_LENGTH,
     KIND,
     OVERRULED,
     PREPARED_AT,
@@ -26,7 +25,7 @@ from tinybft.durability import (
     STORED,
 )
 from tinybft.identity import MEMBER, require_room
-from tinybft.layout import ACK_LENGTH, BATCH_TIME_LENGTH, STABLE_LENGTH, VIEW_LENGTH
+from tinybft.layout import ACK_LENGTH, BATCH_TIME_LENGTH, HEADER_LENGTH, STABLE_LENGTH, VIEW_LENGTH
 from tinybft.memory import offsets, slot_fields
 from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u32
 from tinybft.records import GOOD, ROTTEN

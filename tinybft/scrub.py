@@ -19,13 +19,11 @@ from tinybft import faults
 from tinybft.clock import elapsed
 from tinybft.compat import micropython
 from tinybft.durability import (
-    HEADER_LENGTH,
-    KNOWN_LENGTH,
     PREPARED_AT,
     SET,
 )
 from tinybft.identity import MEMBER, REJOINING
-from tinybft.layout import ACK_LENGTH
+from tinybft.layout import ACK_LENGTH, HEADER_LENGTH, KNOWN_LENGTH
 from tinybft.octets import copy, equal, get_u32
 from tinybft.records import BLANK, GOOD
 
