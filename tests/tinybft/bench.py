@@ -126,8 +126,6 @@ class Bench:
             self.store,
         )
         self.replica.start(self.now)
-        if config.DURABLE:
-            self.replica.tick(self.now)  # the first step after boot takes up what was begun
         self.core = self.replica.core
         self.progress = self.core.progress
         self.genesis = bytearray(32)
