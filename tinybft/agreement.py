@@ -164,9 +164,12 @@ class Agreement:
         return True
 
     def _said_other(self, base):
-        """True if this replica spoke for another batch than the one that 2f + 1 committed."""
+        """True if this replica spoke for another batch than this one, of which only 2f + 1
+        COMMITs convince it then."""
         progress = self.core.progress
-        return progress.is_primary() or self.slots.is_for_other(base, progress.replica_id)
+        if progress.is_primary():
+            return self._quorum.is_quorum(self.slots.commits(base))
+        return self.slots.is_for_other(base, progress.replica_id)
 
     @micropython.native
     def _misplaced(self, buf, number):
@@ -206,7 +209,7 @@ class Agreement:
                 return 0  # committed by others, or before a restart: nothing more to say
             if not self._is_acceptable(base):
                 return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
-            if self._quorum.is_quorum(slots.commits(base)) and self._said_other(base):
+            if self._said_other(base):
                 return self.core.handover.learn(base)
             self._accept(base)
         if not slots.has(base, PREPARED):
@@ -252,6 +255,7 @@ class Agreement:
         if not core.progress.is_primary():
             slots.add_prepare(base, core.progress.replica_id)
             self.send_vote(wire.PREPARE, base, -1)
+        self.core.durability.store_batch(base)
         self.core.batches.mark_proposed(base)
 
     @micropython.native
@@ -284,6 +288,7 @@ class Agreement:
             self.note(number)
             core.durability.say_batch(base)
             core.batches.send(base, -1)
+            core.durability.store_batch(base)
             self.slots.adopt_votes(base)
             self.advance(base)
             proposed = True

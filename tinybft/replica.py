@@ -198,6 +198,8 @@ class Replica:
 
     @micropython.native
     def remaining_ms(self, now):
+        if self._resuming:
+            return 0
         core = self.core
         remaining = core.status.remaining_ms(now)
         if remaining > core.timers.period_ms:
