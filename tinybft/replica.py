@@ -177,7 +177,7 @@ class Replica:
             self._settle()
 
     def _resume(self):
-        """The first step after boot."""
+        """The first step after boot, before anything new is taken in."""
         self._resuming = False
         self.core.durability.resume()
         self._settle()
