@@ -170,14 +170,14 @@ class Device(Bench):
     def make_store(self):
         self.words = Words(self.config, self.own_id)
         store = Store(areas(self.config)["size"])
-        self.writes = []  # (the memory before a write, messages sent until then)
+        self.writes = []  # (the memory before a write, messages sent until then, address, bytes)
         crypto = make_crypto(self.config, self.own_id)
         format_store(store, self.config, self.own_id, crypto.digest_into)
         store.on_write = self._note_write
         return store
 
-    def _note_write(self, store, _address, _buf, _length):
-        self.writes.append((store.image(), len(self.out)))
+    def _note_write(self, store, address, buf, length):
+        self.writes.append((store.image(), len(self.out), address, bytes(buf[:length])))
 
     def join_client(self):
         config = self.config
@@ -296,7 +296,18 @@ def every_moment(bench):
 
 def every_write(bench):
     """The same before each write."""
-    return _every(bench, list(bench.writes))
+    return _every(bench, [row[:2] for row in bench.writes])
+
+
+def every_cut(bench):
+    """The same in the midst of each write: behind its first byte, half of it, all but one."""
+    moments = []
+    for image, count, address, octets in bench.writes:
+        for done in sorted({1, len(octets) // 2, len(octets) - 1}):
+            if 0 < done < len(octets):
+                torn = image[:address] + octets[:done] + image[address + done :]
+                moments.append((torn, count))
+    return _every(bench, moments)
 
 
 def _every(bench, moments):
