@@ -255,6 +255,7 @@ class Agreement:
         if not core.progress.is_primary():
             slots.add_prepare(base, core.progress.replica_id)
             self.send_vote(wire.PREPARE, base, -1)
+        self.core.durability.store_batch(base)
         self.core.batches.mark_proposed(base)
 
     @micropython.native
@@ -287,6 +288,7 @@ class Agreement:
             self.note(number)
             core.durability.say_batch(base)
             core.batches.send(base, -1)
+            core.durability.store_batch(base)
             self.slots.adopt_votes(base)
             self.advance(base)
             proposed = True

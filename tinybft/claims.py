@@ -45,7 +45,9 @@ class Claims:
         progress = self.core.progress
         for seqno in range(progress.low_mark + 1, progress.high_mark() + 1):
             base = slots.find(seqno)
-            if base >= 0 and slots.has(base, ACCEPTED):
+            if base < 0:
+                continue
+            if slots.has(base, ACCEPTED) or self.core.durability.has_spoken(base):
                 self._note_pre_prepared(seqno, progress.view, slots.buf, slots.digest_at(base))
                 if slots.has(base, PREPARED):
                     self._put(self._p_at(seqno), seqno, progress.view, base)

@@ -1,8 +1,8 @@
 """What is in non-volatile memory before which message leaves (PROTOCOL: durable before sent).
 
     message that leaves          is there to stay before
-    PRE-PREPARE, PREPARE         the slot: view, seqno, digest, the batch with its bodies
-    COMMIT                       the slot's flag: prepared
+    PRE-PREPARE, PREPARE         the slot's header: view, seqno, digest
+    COMMIT                       the batch with its bodies; the slot's flag: prepared
     CHECKPOINT                   the flag "committed" of every batch up to it
     a higher low_mark            long results; the image of the state at that checkpoint; then the
                                  stable record
@@ -55,10 +55,11 @@ AND_COMMITTED = const(8)  # beside one of these: committed in an earlier view
 
 SET = const(255)  # a flag byte: set, if most of its bits are
 HEADER_LENGTH = const(41)  # seqno, view, digest, kind
-KNOWN_LENGTH = const(43)  # the same and the two flags
+KNOWN_LENGTH = const(44)  # the same, the two flags, and whether the batch is there
 KIND = const(40)
 PREPARED_AT = const(41)
 COMMITTED_AT = const(42)
+STORED = const(43)
 
 
 class Durability:
@@ -140,7 +141,10 @@ class Durability:
 
     @micropython.native
     def say_batch(self, base):
-        """Before PRE-PREPARE or PREPARE of the slot's batch in the present view."""
+        """Before PRE-PREPARE or PREPARE of the slot's batch in the present view.
+
+        Its digest binds this replica; the batch itself is needed from COMMIT on (`store_batch`).
+        """
         index = base // self._size
         view = self.core.progress.view
         at = index * KNOWN_LENGTH
@@ -150,12 +154,30 @@ class Durability:
                 return
             if self.known[at + COMMITTED_AT] or self.known[at + KIND] & AND_COMMITTED:
                 kind = SPOKEN | AND_COMMITTED
-        self._write_batch(index, base)
         self._write_header(index, base, view, kind)
+
+    @micropython.native
+    def has_spoken(self, base):
+        """True if this replica spoke for the slot's digest in the present view; after a restart
+        the slot may have lost the batch."""
+        index = base // self._size
+        at = index * KNOWN_LENGTH
+        if not self._is_known(index, base) or self.known[at + KIND] & 7 != SPOKEN:
+            return False
+        return get_u32(self.known, at + 4) == self.core.progress.view
+
+    @micropython.native
+    def store_batch(self, base):
+        """After PRE-PREPARE or PREPARE, while others answer: the batch itself."""
+        index = base // self._size
+        if not self.known[index * KNOWN_LENGTH + STORED]:
+            self._write_batch(index, base)
+            self.known[index * KNOWN_LENGTH + STORED] = 1
 
     @micropython.native
     def say_prepared(self, base):
         """Before COMMIT."""
+        self.store_batch(base)
         self._set_flag(base // self._size, 0)
 
     @micropython.native
@@ -185,8 +207,8 @@ class Durability:
             index = base // self._size
             if not self._is_known(index, base):
                 self.overrule(base)
-                self._write_batch(index, base)
-                self._write_header(index, base, self.core.progress.view, LEARNED | AND_COMMITTED)
+                self._write_whole(index, base, LEARNED | AND_COMMITTED)
+            self.store_batch(base)
             if not self.known[index * KNOWN_LENGTH + KIND] & AND_COMMITTED:
                 self._set_flag(index, 1)
 
@@ -195,8 +217,14 @@ class Durability:
         """The slot was copied to `base` in the second ring: P will name it."""
         index = base // self._size
         if not self._is_known(index, base):
-            self._write_batch(index, base)
-            self._write_header(index, base, self.core.progress.view, SPOKEN)
+            self._write_whole(index, base, SPOKEN)
+
+    @micropython.native
+    def _write_whole(self, index, base, kind):
+        """The batch, then the header that says it is there."""
+        self._write_batch(index, base)
+        self._write_header(index, base, self.core.progress.view, kind)
+        self.known[index * KNOWN_LENGTH + STORED] = 1
 
     @micropython.native
     def _set_flag(self, index, flag):
@@ -215,6 +243,8 @@ class Durability:
     def _write_header(self, index, base, view, kind):
         slots = self.core.slots
         at = self.headers.at
+        if not self._is_known(index, base):
+            self.known[index * KNOWN_LENGTH + STORED] = 0
         put_u32(self.stage, at, slots.seqno(base))
         put_u32(self.stage, at + 4, view)
         copy(self.stage, at + 8, slots.buf, slots.digest_at(base), 32)
@@ -231,9 +261,7 @@ class Durability:
 
     @micropython.native
     def _write_batch(self, index, base):
-        """Time and bodies, unless they are there. Entries and digest follow from the bodies."""
-        if self._is_known(index, base):
-            return
+        """Time and bodies. Entries and digest follow from the bodies."""
         slots = self.core.slots
         stage = self.stage
         copy(stage, 0, slots.buf, slots.batch_at(base), BATCH_TIME_LENGTH)

@@ -127,7 +127,7 @@ class Handover:
         progress = self.core.progress
         for seqno in range(max(end, progress.low_mark) + 1, progress.high_mark() + 1):
             base = self.slots.find(seqno)
-            if base >= 0 and not self.slots.has(base, ACCEPTED | COMMITTED):
+            if base >= 0 and not self.slots.has(base, ACCEPTED | COMMITTED | NAMED):
                 self.slots.clear(base)
 
     def adopt(self, seqno, digest, at):

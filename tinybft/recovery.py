@@ -23,14 +23,15 @@ from tinybft.durability import (
     OVERRULED,
     PREPARED_AT,
     SPOKEN,
+    STORED,
 )
 from tinybft.identity import MEMBER, require_room
-from tinybft.layout import ACK_LENGTH, STABLE_LENGTH, VIEW_LENGTH
+from tinybft.layout import ACK_LENGTH, BATCH_TIME_LENGTH, STABLE_LENGTH, VIEW_LENGTH
 from tinybft.memory import offsets, slot_fields
-from tinybft.octets import copy, equal, fill, get_u16, get_u32, put_u32
+from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u32
 from tinybft.records import GOOD, ROTTEN
 from tinybft.rejoin import Rejoin
-from tinybft.slots import ACCEPTED, COMMITTED, HAS_BATCH, PRE_PREPARED, PREPARED
+from tinybft.slots import ACCEPTED, COMMITTED, HAS_BATCH, NAMED, PRE_PREPARED, PREPARED
 
 
 class Recovery:
@@ -178,12 +179,30 @@ class Recovery:
             if is_present:
                 self._load_overruled(durability, index, seqno)
             return True
-        if not self._load_batch(durability, index, seqno):
-            # Another batch was about to take its place; but not of what was said in this view.
-            fill(durability.known, known, 4, 0)
-            return not (is_present and progress.active and kind & 7 == SPOKEN)
-        self._restore_flags(durability, index, seqno, is_present and kind & 7 == SPOKEN)
+        is_spoken = is_present and kind & 7 == SPOKEN
+        if self._load_batch(durability, index, seqno):
+            durability.known[known + STORED] = 1
+            self._restore_flags(durability, index, seqno, is_spoken)
+        elif not (is_spoken and progress.active):
+            fill(durability.known, known, 4, 0)  # another batch was about to take its place
+        elif durability.known[known + PREPARED_AT]:
+            return False  # the batch was there before that was said
+        else:
+            self._restore_name(durability, index, seqno)
         return True
+
+    def _restore_name(self, durability, index, seqno):
+        """Power was lost before the batch was written: others have it, and its digest binds."""
+        core = self.core
+        slots = core.slots
+        base = index * self._size
+        put_u32(slots.buf, base, seqno)
+        known = durability.known_at(index)
+        copy(slots.buf, slots.digest_at(base), durability.known, known + 8, 32)
+        slots.set_flag(base, NAMED)
+        if core.progress.primary() != core.progress.replica_id:
+            slots.add_prepare(base, core.progress.replica_id)
+        core.agreement.restore(seqno, True)
 
     def _restore_flags(self, durability, index, seqno, is_spoken):
         core = self.core
@@ -223,6 +242,9 @@ class Recovery:
         digest_at = durability.known_at(index) + 8
         slots.clear(base)
         put_u32(slots.buf, base, seqno)
+        if is_zero(durability.known, digest_at, 32):  # null: no requests
+            fill(slots.buf, slots.batch_at(base), BATCH_TIME_LENGTH, 0)
+            return True
         if core.batches.restore(base, self._store, durability.content_at(index)) and equal(
             slots.buf, slots.digest_at(base), durability.known, digest_at, 32
         ):

@@ -17,6 +17,12 @@ class Volatile:
     def say_batch(self, base):
         pass
 
+    def has_spoken(self, base):
+        return False
+
+    def store_batch(self, base):
+        pass
+
     def say_prepared(self, base):
         pass
 

@@ -1,35 +1,12 @@
 """A medium and a HAL that allocate nothing while a node calls them, for measuring the node."""
 
-<<<<<<< HEAD
-from tests.tinybft.group import make_crypto
-from tinybft.identity import format_store
-=======
 from tests.tinybft.group import make_crypto, make_store
->>>>>>> nvm4
 from tinybft.jitter import Jitter
-from tinybft.layout import areas
 from tinybft.octets import copy
 
 _RING = 256  # messages in flight
 
 
-<<<<<<< HEAD
-class Store:
-    def __init__(self, size=64):
-        self.size = size
-        self._bytes = bytearray(size)
-
-    def read_into(self, address, buf, length):
-        for i in range(length):
-            buf[i] = self._bytes[address + i]
-
-    def write(self, address, buf, length):
-        for i in range(length):
-            self._bytes[address + i] = buf[i]
-
-
-=======
->>>>>>> nvm4
 class Air:
     """Messages in flight, in a ring of buffers: sending allocates nothing."""
 
@@ -79,13 +56,7 @@ class Hal:
     def __init__(self, air, config, node_id):
         self.node_id = node_id
         self.crypto = make_crypto(config, node_id)
-<<<<<<< HEAD
-        self.store = Store(max(64, areas(config)["size"]))
-        if node_id < config.REPLICA_COUNT:
-            format_store(self.store, config, node_id, self.crypto.digest_into)
-=======
         self.store = make_store(config, node_id, self.crypto)
->>>>>>> nvm4
         self._air = air
 
     def now_ms(self):

@@ -2,8 +2,7 @@
 
 MODE: where the regions are, "ram", "mirror" or "nvm".
 
-A whole group of four runs in one process, its regions in RAM and then in non-volatile memory.
-Every call of the nodes' entry points (`receive`,
+A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
 `tick`, `submit`) is measured in two runs of the same story, view changes included: once
 counted, once with the heap locked.
 
@@ -32,15 +31,8 @@ from tinybft.octets import copy
 class Story:
     """Drives the group; every step of a node passes through `measure`."""
 
-<<<<<<< HEAD
-    def __init__(self, measure, storage="ram", seed=3):
-        regions = {"STORAGE_" + name: storage for name in ("AGREEMENT", "EVENT", "STATE")}
-        regions["STORAGE_CHECKPOINT"] = "ram" if storage == "ram" else "mirror"
-        config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048, **regions)
-=======
     def __init__(self, measure, storage, seed=3):
         config = small_config(BLOCK_LENGTH=128, STATE_LENGTH=2048, **storage)
->>>>>>> nvm4
         config.STATUS_MS, config.REQUEST_MS, config.VIEW_CHANGE_MS = 100, 300, 600
         self.measure = measure
         self.air = Air(config, seed, loss=10)
@@ -231,12 +223,7 @@ def is_sensitive(measure):
 def main(mode):
     storage = {"ram": RAM, "mirror": MIRROR, "nvm": NVM}[mode]
     failed = False
-    for locked, storage in (
-        (False, "ram"),
-        (True, "ram"),
-        (False, "mirror"),
-        (True, "mirror"),
-    ):
+    for locked in (False, True):
         gc.collect()
         gc.disable()
         story = Story(Measure(locked), storage)
@@ -245,7 +232,7 @@ def main(mode):
         for node in story.nodes:
             names.update(node.faults.as_dict())
         gc.enable()
-        print("locked" if locked else "counted", "regions in", storage)
+        print("locked" if locked else "counted")
         for name in sorted(story.measure.calls):
             calls, taken = story.measure.calls[name], story.measure.bytes.get(name, 0)
             print(f"  {name:24s} {calls:6d} calls {taken:6d} bytes")

@@ -143,6 +143,25 @@ class Handover(ViewChange):
         self.submit(1)
 
 
+class LateView(Handover):
+    """The same after all were off at once: who prepared the batch, and who executed it, know
+    that from their memories alone when the view changes."""
+
+    def prepare(self):
+        super().prepare()
+        self.sim.outage()
+        self.sim.on_frame(self.silenced)
+
+    def silenced(self, frame):
+        """Nor do votes of view 0 arrive: nothing prepares once more."""
+        of_before = frame.view == 0 and frame.type in ("PRE-PREPARE", "PREPARE")
+        return None if of_before else self.filter(frame)
+
+    def begin(self):
+        self.sim.power_on_all()
+        self.submit(1)
+
+
 class Transfer(Scene):
     """A replica that was off for long fetches the state."""
 
@@ -221,6 +240,7 @@ SCENES = {
     "client_table": ClientTable,
     "view_change": ViewChange,
     "handover": Handover,
+    "late_view": LateView,
     "transfer": Transfer,
     "recovery": Recovery,
     "rejoin": Rejoin,

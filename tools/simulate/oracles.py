@@ -189,6 +189,7 @@ class _Mark:
         self.executed = 0
         self.low = 0
         self.view = 0
+        self.resumes = False  # started, and did not yet execute again what it had executed
         self.regions = hal.node.memory.bytes_reserved()
         self.checkpoints = {}  # seqno: {digest: set of senders}
         self.newest = {}  # sender: highest seqno of its CHECKPOINTs
@@ -222,6 +223,7 @@ class Oracles:
         self._heard = {}  # device: _Mark of the boot under way
         self._said = {}
         self._vote_view = {}
+        self._held = {}  # device: highest checkpoint that it said it holds
         self.acknowledged = 0  # highest seqno of which a client accepted a reply
         self._root = bytearray(32)
 
@@ -248,12 +250,14 @@ class Oracles:
         elif mark:
             progress = core.progress
             mark.executed = min(progress.low_mark, progress.last_executed)
+            mark.resumes = self._sim.config.STATE_DURABLE
 
     def forget(self, hal):
         """A device may contradict what it said before."""
         self._marks.pop(hal.number, None)
         self._said[hal.number] = {}
         self._vote_view[hal.number] = 0
+        self._held[hal.number] = 0
 
     def cut(self, hal):
         """Power is lost amid a step: what it executed counts, what it kept only then if it is
@@ -293,6 +297,8 @@ class Oracles:
         mark = self._mark(hal)
         if progress.view != mark.view:
             self._look_at_view(number, progress.view, mark)
+        if mark.resumes and not hal.node.replica._resuming:
+            self._look_at_resumption(hal, mark)
         if noted or progress.last_executed != mark.executed:
             self._look_at_execution(hal, mark, noted)
         if progress.low_mark != mark.low:
@@ -442,6 +448,15 @@ class Oracles:
 
     # S8
 
+    def _look_at_resumption(self, hal, mark):
+        """After a restart: the checkpoints that it said it holds, it holds; or it fetches."""
+        mark.resumes = False
+        core = hal.node.replica.core
+        held, executed = self._held[hal.number], core.progress.last_executed
+        if executed < held and not core.transfer.running:
+            words = f"R{hal.number} restarted at {executed}, had checkpoint {held}"
+            self._fail("S8", words)
+
     def check_survival(self):
         """All correct replicas that are on have executed what clients accepted. Ask when they
         are level."""
@@ -533,6 +548,7 @@ class Oracles:
             self._fail("S5", f"R{number} abstains, but sends {wire.TYPE_NAMES[kind]}")
         if kind == wire.CHECKPOINT:
             key, digest = (kind, seqno), bytes(message[16:48])
+            self._held[number] = max(self._held[number], seqno)
         else:
             if view < self._vote_view[number]:
                 words = f"{wire.TYPE_NAMES[kind]} in view {view} after {self._vote_view[number]}"

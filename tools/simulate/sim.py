@@ -184,9 +184,13 @@ class Sim(Power):
 
     def _begin(self, hal, handle):
         node = hal.node
-        node.start(handle.op, handle.read_only)
-        handle.request_id = wire.seqno(node.memory.client)
-        self.oracles.submitted(handle)
+        before = wire.seqno(node.memory.client)
+        try:
+            node.start(handle.op, handle.read_only)
+        finally:  # the request may have left when power is lost amid this
+            handle.request_id = wire.seqno(node.memory.client)
+            if handle.request_id != before:
+                self.oracles.submitted(handle)
 
     def _on_done(self, client_id, client):
         """A client accepted a reply: inside of its node's step, so only take note."""
