@@ -183,14 +183,26 @@ def test_rotten_slot_header_makes_it_stand_aside():
         assert aside(bench)
 
 
-def test_rotten_batch_of_the_present_view_makes_it_stand_aside():
-    """It said PREPARE for it, and cannot give it to anybody any more."""
+def test_rotten_batch_that_prepared_makes_it_stand_aside():
+    """It said COMMIT for it, and cannot give it to anybody any more."""
     for mode in MODES:
         bench = Device(2, mode)
-        pre_prepared(bench, 1)
+        prepared(bench, 1)
         bench.rot("slots", slot_at(bench, 1) + 51 + 8 + 12)
         bench.restart()
         assert aside(bench)
+
+
+def test_rotten_batch_that_did_not_prepare_is_one_that_was_not_written():
+    for mode in MODES:
+        bench = Device(2, mode)
+        digest = pre_prepared(bench, 1)
+        bench.rot("slots", slot_at(bench, 1) + 51 + 8 + 12)
+        bench.restart()
+        assert bench.core.durability.trusted_at_boot
+        assert bench.pre_prepare(0, 1, one(bench, 7)) != 0
+        assert bench.pre_prepare(0, 1, one(bench, 1)) == 0
+        assert [m[16:48] for m in bench.sent(wire.PREPARE, -1)] == [digest]
 
 
 def test_flag_with_a_flipped_bit_says_the_same():
@@ -249,13 +261,14 @@ def test_header_of_a_stable_batch_is_no_matter():
 # --- torn: what was being written was not said ---
 
 
-def torn_by(bench, area, action):
-    """The memory as it is in the middle of the last write of `area` that `action` causes."""
+def torn_by(bench, area, action, length=0):
+    """The memory as it is in the middle of the last write of `area` that `action` causes;
+    `length`: of the one that is meant."""
     del bench.writes[:]
     action()
     end = min([at for at in bench.map.values() if at > bench.map[area]])
     inside = [row for row in bench.writes if bench.map[area] <= row[2] < end]
-    inside = [row for row in inside if len(row[3]) > 9]
+    inside = [row for row in inside if len(row[3]) == length or (not length and row[3][9:])]
     image, _, address, octets = inside[-1]
     half = len(octets) // 2
     return image[:address] + octets[:half] + image[address + half :]
@@ -263,7 +276,7 @@ def torn_by(bench, area, action):
 
 def test_torn_header_was_never_said():
     bench = Device(2)
-    image = torn_by(bench, "slots", lambda: pre_prepared(bench, 1))
+    image = torn_by(bench, "slots", lambda: pre_prepared(bench, 1), 51)
     bench.unsay([])
     bench.restart(image)
     assert bench.core.durability.trusted_at_boot
