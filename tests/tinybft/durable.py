@@ -170,14 +170,22 @@ class Device(Bench):
     def make_store(self):
         self.words = Words(self.config, self.own_id)
         store = Store(areas(self.config)["size"])
-        self.writes = []  # (the memory before a write, messages sent until then)
+        self._last_image = None
+        self.writes = []  # (the memory before a write, messages sent until then, address, bytes)
         crypto = make_crypto(self.config, self.own_id)
         format_store(store, self.config, self.own_id, crypto.digest_into)
         store.on_write = self._note_write
         return store
 
-    def _note_write(self, store, _address, _buf, _length):
-        self.writes.append((store.image(), len(self.out)))
+    def _note_write(self, _store, address, buf, length):
+        self.writes.append((self._image(), len(self.out), address, bytes(buf[:length])))
+        self._last_image = None
+
+    def _image(self):
+        """Of the memory as it is; one for all the moments between two writes."""
+        if self._last_image is None:
+            self._last_image = self.store.image()
+        return self._last_image
 
     def join_client(self):
         config = self.config
@@ -189,7 +197,7 @@ class Device(Bench):
 
     def _send(self, target, buf, length):
         super()._send(target, buf, length)
-        self.images.append(self.store.image())
+        self.images.append(self._image())
         self.words.receiver = target
         self.words.hear(self.out[-1][1])
 
@@ -200,6 +208,7 @@ class Device(Bench):
         del self.out[:]
         del self.images[:]
         del self.writes[:]
+        self._last_image = None
         self.boot()
 
     def unsay(self, sent):
@@ -219,8 +228,11 @@ class Device(Bench):
     def rot(self, area, offset=0, bits=1):
         """Bits of one byte flip."""
         self.store.octets[self.map[area] + offset] ^= bits
+        self._last_image = None
 
-    def status(self, sender, view=None, is_active=True, low_mark=0, executed=0, turn=0):  # noqa: PLR0913
+    def status(  # noqa: PLR0913
+        self, sender, view=None, is_active=True, low_mark=0, executed=0, turn=0
+    ):
         """Fed: a peer says how far it is; by default it has nothing and asks for all."""
         view = self.progress.view if view is None else view
         flags = wire.FLAG_ACTIVE if is_active else 0
@@ -290,18 +302,32 @@ def leave(bench):
 
 def every_moment(bench):
     """Restart from the memory as it was when each message left; nothing later was said."""
-    moments = [(bench.images[i], i + 1) for i in range(len(bench.out))]
-    return _every(bench, moments)
+    return _every(bench, [(bench.images[i], i + 1) for i in range(len(bench.out))])
 
 
 def every_write(bench):
     """The same before each write."""
-    return _every(bench, list(bench.writes))
+    return _every(bench, [row[:2] for row in bench.writes])
+
+
+def every_cut(bench):
+    """The same in the midst of each write: behind its first byte, half of it, all but one."""
+    moments = []
+    for image, count, address, octets in bench.writes:
+        for done in sorted({1, len(octets) // 2, len(octets) - 1}):
+            if 0 < done < len(octets):
+                moments.append((image, count, address, octets[:done]))
+    return _every(bench, moments)
 
 
 def _every(bench, moments):
+    """Moments: (memory, number of messages sent until then[, address, what was written])."""
     said = list(bench.out)
-    for image, count in moments:
+    for moment in moments:
+        image, count = moment[:2]
+        if len(moment) > 2:
+            address, octets = moment[2:]
+            image = image[:address] + octets + image[address + len(octets) :]
         bench.unsay(said[:count])
         bench.restart(image)
         yield count
