@@ -251,6 +251,8 @@ class Recovery:
         core = self.core
         progress = core.progress
         if durability.abstains:
+            if core.client:
+                core.client.forget_ids()
             return
         if not progress.active:
             core.timers.on_view_left()
