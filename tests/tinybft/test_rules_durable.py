@@ -639,3 +639,53 @@ def test_timer_of_the_next_view_runs_after_a_restart():
         bench.feed(bench.view_change(sender, 1))
     bench.tick(3 * bench.config.VIEW_CHANGE_MS)
     assert where(bench) == (2, False)
+
+
+# --- batches that came back without what was written behind their digest ---
+
+
+def test_named_batch_that_others_commit_between_views_is_written_before_its_checkpoint():
+    for mode in MODES:
+        bench = Device(2, mode)
+        bench.execute(1, 1)
+        batch = one(bench, 2)
+        assert pre_prepared(bench, 2) == batch.digest
+        bench.restart(bench.image_of(wire.PREPARE))
+        for sender in (0, 1):
+            bench.commit(sender, 1, bench.batch([bench.request(4, 1, b"\x04x")]).digest)
+        join(bench, 1)
+        for sender in (0, 1, 3):
+            bench.commit(sender, 2, batch.digest)
+        assert bench.pre_prepare(3, 2, batch) == 0
+        digest = bench.own_checkpoint(2)
+        bench.restart(bench.image_of(wire.CHECKPOINT))
+        assert bench.progress.last_executed == 2 and bench.own_checkpoint(2) == digest
+
+
+def test_named_batch_is_no_claim_of_a_view_in_which_nothing_was_said_of_it():
+    bench = Device(2)
+    digest = pre_prepared(bench, 1)
+    bench.restart(bench.image_of(wire.PREPARE))
+    claim = ((1, 0, digest),)
+    bench.begin_view(1, (digest,), claim, claim)
+    assert of_view(bench, wire.PREPARE) == []
+    assert leave(bench)[1:] == ([], [(1, 0, digest)])
+
+
+def test_batch_that_others_committed_is_no_claim():
+    """This replica said nothing of it that a view change could count."""
+    bench, said, other = overruled(MODES[0])
+    for restarts in (False, True):
+        if restarts:
+            bench.restart()
+        assert (2, other.digest) not in [(row[0], row[2]) for row in leave(bench)[2]]
+
+
+def test_header_is_written_once():
+    bench = Device(2)
+    digest = pre_prepared(bench, 1)
+    bench.restart(bench.image_of(wire.PREPARE))
+    assert bench.pre_prepare(0, 1, one(bench, 1)) == 0
+    bench.prepare(3, 1, digest)
+    assert votes(bench, wire.COMMIT) == {(1, digest)}
+    assert [len(row[3]) for row in bench.writes].count(51) == 0, "only the batch and a flag"
