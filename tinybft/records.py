@@ -1,6 +1,6 @@
 """Records in non-volatile memory that tell, after a power cut, whether they can be believed.
 
-    lead       flag bytes of the caller, set to zero by each write of the whole record
+    lead       flag bytes of the caller, set to zero by each write of the record
     mark u8    differs from that of the write before
     length u16
     payload
@@ -34,17 +34,17 @@ ROTTEN = const(3)
 
 _HEAD = const(3)  # mark, length
 _CHECK = const(4)
-_PART_LENGTH_MAX = const(8)
 
 
 class Records:
-    """`count` records, `stride` bytes apart, the first one at `address`.
+    """`count` records, the first one at `address`: one behind the other, or `group` of them every
+    `stride` bytes.
 
     `length`: of the payload that `read` found; it stands at `stage[at:]`.
     """
 
     def __init__(  # noqa: PLR0913 - a table row
-        self, store, digest_into, stage, address, length_max, count=1, lead=0, stride=0
+        self, store, digest_into, stage, address, length_max, count=1, lead=0, stride=0, group=1
     ):
         self.stage = stage
         self.at = lead + _HEAD
@@ -52,6 +52,7 @@ class Records:
         self.length = 0
         self.size = lead + _HEAD + length_max + _CHECK + 1
         self._stride = stride or self.size
+        self._group = group
         self._store = store
         self._digest_into = digest_into
         self._address = address
@@ -60,13 +61,13 @@ class Records:
         self._digest = bytearray(32)
         self._marks = bytearray(2 * count)  # of each record, as they stand in the memory
         self._last = bytearray(1)
-        self._part = bytearray(_PART_LENGTH_MAX)
         self._zeros = bytearray(min(self.size, 64))
         assert self.size <= len(stage), "the staging buffer is shorter than a record"
 
     @micropython.native
     def address_of(self, index):
-        return self._address + index * self._stride
+        group = self._group
+        return self._address + index // group * self._stride + index % group * self.size
 
     @micropython.native
     def write(self, index, length):
@@ -84,26 +85,6 @@ class Records:
             self._last[0] = mark
             self._store.write(self.address_of(index) + self.size - 1, self._last, 1)
         self._marks[2 * index + 1] = mark
-
-    @micropython.native
-    def write_parts(self, index, first, end, last):
-        """`write` of a payload of the full length that differs from the one that is there in
-        [first, end) and from `last` on. All other bytes, the flags too, are never under way:
-        they are whole even if the record is torn."""
-        mark = self._next_mark(index)
-        end_of_check = self._seal(self._length_max, mark)
-        self.stage[end_of_check] = mark
-        at = self.at
-        self._marks[2 * index] = mark
-        self._write_part(index, self._lead, at)
-        self._write_part(index, at + first, at + end)
-        self._write_part(index, at + last, end_of_check + 1)
-        self._marks[2 * index + 1] = mark
-
-    @micropython.native
-    def _write_part(self, index, first, end):
-        copy(self._part, 0, self.stage, first, end - first)
-        self._store.write(self.address_of(index) + first, self._part, end - first)
 
     def rewrite(self, index, length):
         """`write` in place of a rotten record: marks and flag bytes stay untouched, so that it is

@@ -42,10 +42,6 @@ class Rejoin:
         durability.trusted_at_boot = False
         self.core.post.is_muted = True
 
-    def resume(self):
-        if self.core.client:
-            self.core.client.forget_ids()
-
     def on_status(self, durability, sender, low_mark, last_executed):
         self._lows[sender] = low_mark
         self._executed[sender] = last_executed
@@ -79,6 +75,11 @@ class Rejoin:
         core = self.core
         if core.client:
             core.client.recall_ids(core.execution.last_request_id(core.progress.replica_id))
+        low_mark = core.progress.low_mark
+        for seqno in range(low_mark - core.config.WINDOW + 1, low_mark + 1):
+            base = core.slots.find(seqno)
+            if base >= 0:
+                core.slots.clear(base)  # accepted in silence; it may have said other before
         durability.identity.write(MEMBER)
         durability.abstains = False
         core.post.is_muted = False

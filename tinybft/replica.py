@@ -177,7 +177,7 @@ class Replica:
             self._settle()
 
     def _resume(self):
-        """The first thing after boot, before any message or request."""
+        """The first step after boot, before anything new is taken in."""
         self._resuming = False
         self.core.durability.resume()
         self._settle()
@@ -198,6 +198,8 @@ class Replica:
 
     @micropython.native
     def remaining_ms(self, now):
+        if self._resuming:
+            return 0
         core = self.core
         remaining = core.status.remaining_ms(now)
         if remaining > core.timers.period_ms:

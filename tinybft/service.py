@@ -105,6 +105,7 @@ class AppState:
     def get_u32(self, offset):
         return get_u32(self.view, offset)
 
+    @micropython.native
     def write(self, offset, buf, start, length):
         """state[offset:offset+length] = buf[start:start+length]; `buf` may be `view`."""
         if offset < 0 or length < 0 or offset + length > self.length:

@@ -148,7 +148,10 @@ class State:
             block += 1
             if not self._modified[block]:
                 self._preserve(block)
-        self._blocks.put(offset, buf, start, length)
+        if self.raw is None:
+            self._blocks.put(offset, buf, start, length)
+        else:
+            copy(self.raw, offset, buf, start, length)
         if self.dirty:
             self.dirty.mark(offset, length)
 

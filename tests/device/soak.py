@@ -9,6 +9,7 @@ import gc
 import sys
 
 from tests.device.allocation import Story
+from tests.tinybft.modes import RAM
 
 _WARM_UP = 500
 _LOOKS = 20
@@ -43,7 +44,7 @@ def heap_in_use():
 
 def main(arguments):
     operations = int(arguments[0]) if arguments else 20000
-    story = Story(Unmeasured())
+    story = Story(Unmeasured(), RAM)
     story.run(1 << 29, lambda: acknowledged(story) >= _WARM_UP)
     first = changed = 0
     for look in range(1, _LOOKS + 1):

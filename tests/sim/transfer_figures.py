@@ -35,6 +35,7 @@ class Blocks(Service):
 
     name = "blocks"
     state_length = SIZES["STATE_LENGTH"]
+    reads_view = False
 
     def execute(self, state, op, length, reply, ctx):
         block = bytes((op[1],)) * SIZES["BLOCK_LENGTH"]

@@ -109,29 +109,42 @@ class Bench:
         self.config = config = config or make_config()
         self.own_id = own_id
         self.now = 100
-        self.memory = Memory(config)
-        self.store = make_store(config, own_id, make_crypto(config, own_id))
         self.wire = Wire(config)
         self.auths = [self._auth(node) for node in range(config.CLIENT_COUNT)]
-        self.service = service()
         self.out = []
+        self.make_service = service
+        self.store = self.make_store()
+        self.boot()
+        self.genesis = bytearray(32)
+        self.core.state.root_into(0, self.genesis, 0)
+
+    def make_store(self):
+        return make_store(self.config, self.own_id, make_crypto(self.config, self.own_id))
+
+    def join_client(self):
+        """The replica has no client of its own here; durable.py gives it one."""
+
+    def boot(self):
+        """A replica on the store as it is, in its first step."""
+        config = self.config
+        self.memory = Memory(config)
+        self.service = self.make_service()
         self.replica = Replica(
             config,
-            own_id,
+            self.own_id,
             self.memory,
-            self.auths[own_id],
+            self.auths[self.own_id],
             self._send,
             self.service,
             Jitter(5),
             self.store,
         )
+        self.core = self.replica.core
+        self.progress = self.core.progress
+        self.join_client()
         self.replica.start(self.now)
         if config.DURABLE:
             self.replica.tick(self.now)  # the first step after boot takes up what was begun
-        self.core = self.replica.core
-        self.progress = self.core.progress
-        self.genesis = bytearray(32)
-        self.core.state.root_into(0, self.genesis, 0)
 
     def _auth(self, node):
         return Authenticator(self.config, node, make_crypto(self.config, node), self.wire)

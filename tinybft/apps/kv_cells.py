@@ -109,6 +109,7 @@ class Cells:
     def key_length(self, cell):
         return self._get_u8(self._base + cell * _CELL + _KEY_LENGTH)
 
+    @micropython.native
     def value_length(self, cell):
         return self._get_u16(self._base + cell * _CELL + _VALUE_LENGTH)
 
@@ -168,12 +169,14 @@ class Cells:
 
     # Writing.
 
+    @micropython.native
     def store(self, cell, key, key_at, key_length, buf, at, length):
         """Give the record (`cell` as `find` just returned it) a value. False: no room."""
         needed = cells_for(key_length + length)
-        held = cells_for(key_length + self.value_length(cell)) if cell else 0
+        old_length = self.value_length(cell) if cell else 0
+        held = cells_for(key_length + old_length) if cell else 0
         more = needed - held
-        if more > self.free_count:
+        if more > 0 and more > self.free_count:
             return False
         if not cell:
             cell = self._create(needed, key, key_at, key_length)
@@ -181,7 +184,7 @@ class Cells:
             self._put_next(self._walk(cell, held - 1), self._take(more))
         elif more < 0:
             self._cut(cell, needed, -more)
-        if self.value_length(cell) != length:
+        if length != old_length:
             self._put_u16(self._base + cell * _CELL + _VALUE_LENGTH, length)
         self._put_payload(cell, key_length, buf, at, length)
         return True

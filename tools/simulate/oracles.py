@@ -277,9 +277,21 @@ class Oracles:
         """Power is lost amid a step: what it executed counts, what it kept only then if it is
         there at the next start."""
         noted = hal.witness.taken()
-        if hal.number not in self._sim.faulty:
-            for seqno, batch, ran in noted:
-                self._agree(hal.number, seqno, batch, ran)
+        if hal.number in self._sim.faulty:
+            return
+        for seqno, batch, ran in noted:
+            if seqno > self.height and len(ran) == self._count_new(batch):
+                self._extend(hal.number, seqno, batch, ran)
+            elif seqno in self.chain:  # perhaps not all requests of the batch were executed
+                agreed, agreed_ran = self.chain[seqno]
+                if batch and agreed:
+                    self._compare_digests(hal.number, seqno, batch, agreed)
+                for mine, other in zip(ran, agreed_ran, strict=False):
+                    self._compare_runs(hal.number, seqno, mine, other)
+
+    def _count_new(self, batch):
+        table = self.reference.last_request_id
+        return sum(number > table[client] for client, number in batch.requests) if batch else 0
 
     def escaped(self, hal, error):
         """An exception came out of a step."""

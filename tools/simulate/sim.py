@@ -185,11 +185,12 @@ class Sim(Power):
 
     def _begin(self, hal, handle):
         node = hal.node
+        before = wire.seqno(node.memory.client)
         try:
             node.start(handle.op, handle.read_only)
-        finally:
-            if node.client.busy or node.client.done:  # power may fail amid what it did at once
-                handle.request_id = wire.seqno(node.memory.client)
+        finally:  # the request may have left when power is lost amid this
+            handle.request_id = wire.seqno(node.memory.client)
+            if handle.request_id != before:
                 self.oracles.submitted(handle)
 
     def _on_done(self, client_id, client):
