@@ -215,9 +215,8 @@ class SlotRecords:
         if second != GOOD or (first == GOOD and not self._is_newer(known)):
             place = 0
         if first != GOOD and second != GOOD:
-            self.known[known + _PLACE] = (
-                1 if first == BLANK else 0
-            )  # the next write goes to a BLANK
+            # The next write goes to a torn one again: another cut must not tear both.
+            self.known[known + _PLACE] = 0 if second == TORN else 1
             return BLANK
         headers.read(2 * index + place)
         copy(self.known, known, self.stage, headers.at, HEADER_LENGTH)

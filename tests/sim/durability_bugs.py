@@ -5,7 +5,7 @@ that is believed though it cannot be.
 """
 
 from tests.sim.source_edits import defect
-from tinybft import recovery
+from tinybft import slot_records
 from tinybft.agreement import Agreement
 from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
@@ -80,10 +80,9 @@ DURABILITY_DEFECTS = (
     ),
     defect(
         "null_unwritten", "a null batch of a NEW-VIEW is not written", "dark_void dark_views",
-        (Durability, "say_batch", "index = base // self._size",
-         "index = base // self._size\n"
-         "    at = self.core.slots.digest_at(base)\n"
-         "    if self.core.slots.buf[at:at + 32] == bytes(32): return"),
+        (Durability, "say_batch", "if not self.has_spoken(base):",
+         "at = self.core.slots.digest_at(base)\n"
+         "    if any(self.core.slots.buf[at : at + 32]) and not self.has_spoken(base):"),
     ),
     defect(
         "learned_as_said", "what was only learned counts as said", "overruled dark_split",
@@ -152,8 +151,7 @@ DURABILITY_DEFECTS = (
     ),
     defect(
         "pages_of_one", "only the pages of the newest interval are written", "dark dark_absence",
-        (Image, "_has_changed", "slot = self._first", "slot = snapshots.slot_of(0)\n"
-         "    slot = (self._last - 1) % snapshots._limit"),
+        (Image, "_has_changed", "slot = self._first", "slot = (self._last - 1) % snapshots._limit"),
     ),
     defect(
         "fetched_pages", "of fetched blocks only marked pages are written", "dark_absence",
@@ -212,7 +210,7 @@ DURABILITY_DEFECTS = (
     ),
     defect(
         "flag_of_all_bits", "a flag counts only if all of its bits are set", "rotten_flags rot",
-        (recovery, "_is_set", "count > 4", "count > 7"),
+        (slot_records, "_is_set", "count > 4", "count > 7"),
     ),
     # --- boot ---
     defect(

@@ -300,10 +300,14 @@ def outages(sim, draw):
 
 def absent_in_the_dark(sim, draw):
     """Replicas miss checkpoints, fetch the state, and lose power, all at once in the end."""
+    links = Links(sim)
     load = Load(sim, draw)
     power = Blackouts(sim, draw, sim.replicas, ("CHECKPOINT",), share=0.02, all_off=0.05)
     for _ in range(3):
         away = draw.randrange(4)
+        links.block("CHECKPOINT")  # then some at once become stable
+        sim.run(draw.randrange(10, 40))
+        links.block()
         sim.partition([[i for i in sim.replicas if i != away], [away]])
         sim.run(draw.randrange(60, 250))
         sim.heal()
