@@ -151,7 +151,8 @@ DURABILITY_DEFECTS = (
     ),
     defect(
         "pages_of_one", "only the pages of the newest interval are written", "dark dark_absence",
-        (Image, "_has_changed", "slot = self._first", "slot = (self._last - 1) % snapshots._limit"),
+        (Image, "_has_changed", "slot = self._first",
+         "slot = (self._last - 1) % snapshots._limit"),
     ),
     defect(
         "fetched_pages", "of fetched blocks only marked pages are written", "dark_absence",
