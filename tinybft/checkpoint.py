@@ -209,6 +209,8 @@ class Checkpoints:
     @micropython.native
     def _stabilise(self, seqno):
         core = self.core
+        if not core.state.holds(seqno):
+            return  # a transfer has begun, which gave it up; its end moves the window
         if seqno > core.progress.low_mark:
             core.durability.note_stable(seqno)
             core.progress.low_mark = seqno
@@ -216,8 +218,7 @@ class Checkpoints:
 
     def raise_low_mark(self, seqno):
         """A view change proved checkpoint `seqno` stable: the window moves there if it is held."""
-        if self.core.state.holds(seqno):
-            self._stabilise(seqno)
+        self._stabilise(seqno)
 
     def adopt(self, seqno):
         """The state is checkpoint `seqno` now, by transfer: where does the window go?

@@ -58,7 +58,7 @@ DURABILITY_DEFECTS = (
          "core.post.send_sealed(length); core.durability.leave_view()"),
     ),
     defect(
-        "new_view_early", "NEW-VIEW is sent before it is written", "dark_views",
+        "new_view_early", "NEW-VIEW is sent before it is written", "late_change dark_views",
         (NewView, "_build", "core.durability.begin_view()", "pass"),
         (NewView, "_build", "core.post.send_sealed(length)",
          "core.post.send_sealed(length); core.durability.begin_view()"),
@@ -70,17 +70,6 @@ DURABILITY_DEFECTS = (
          "pass"),
     ),
     defect(
-        "header_first", "the header of a slot is written before the bodies", "dark",
-        (Durability, "say_batch", "self._write_batch(index, base)",
-         "known = bytes(self.known)\n"
-         "    self._write_header(index, base, view, kind)\n"
-         "    after = bytes(self.known)\n"
-         "    self.known[:] = known\n"
-         "    self._write_batch(index, base)\n"
-         "    self.known[:] = after\n"
-         "    return"),
-    ),
-    defect(
         "prepared_unwritten", "that a batch prepared is not written", "dark rotten_flags",
         (Durability, "say_prepared", "self._set_flag(base // self._size, 0)", "pass"),
     ),
@@ -90,18 +79,14 @@ DURABILITY_DEFECTS = (
          "for seqno in range(0):"),
     ),
     defect(
-        "null_unwritten", "a null batch of a NEW-VIEW is not written", "dark_views dark void",
+        "null_unwritten", "a null batch of a NEW-VIEW is not written", "dark_void dark_views",
         (Durability, "say_batch", "index = base // self._size",
          "index = base // self._size\n"
          "    at = self.core.slots.digest_at(base)\n"
          "    if self.core.slots.buf[at:at + 32] == bytes(32): return"),
     ),
     defect(
-        "overruled_kept", "a batch that others overruled stays in its slot", "dark_primary",
-        (Durability, "overrule", "base // self._size", "base // self._size; return"),
-    ),
-    defect(
-        "learned_as_said", "what was only learned counts as said", "dark_primary",
+        "learned_as_said", "what was only learned counts as said", "overruled dark_split",
         (Durability, "note_executed", "LEARNED", "SPOKEN"),
     ),
     defect(
@@ -130,12 +115,12 @@ DURABILITY_DEFECTS = (
         (Durability, "write_view", "core.new_view.put(stage, at + length)", "0"),
     ),
     defect(
-        "ack_unwritten", "acks are not written", "dark_claims",
+        "ack_unwritten", "acks are not written", "two_faces dark_claims",
         (Durability, "may_acknowledge", "self.acks.write(replica, ACK_LENGTH)", "pass"),
     ),
     defect(
         "ids_unwritten", "ranges of request ids are not written", "dark_ids dark",
-        (RequestIds, "_reserve",
+        (RequestIds, "_write",
          "self._store.write(self._turn * _RECORD, self._record, _RECORD)", "pass"),
     ),
     defect(
@@ -217,13 +202,13 @@ DURABILITY_DEFECTS = (
     ),
     defect(
         "ids_in_one_place", "ranges of request ids are written to one place", "dark_ids",
-        (RequestIds, "_reserve", "self._turn = 1 - self._turn", "pass"),
+        (RequestIds, "_write", "self._turn = 1 - self._turn", "pass"),
         (RequestIds, "_recover", "self._turn = 1 - record", "pass"),
-        (RequestIds, "_recover", "limit + damaged * _RANGE", "limit"),
+        (RequestIds, "_recover", "limit += _RANGE", "limit += 0"),
     ),
     defect(
         "ids_rotten", "a damaged range of request ids is left out", "rot",
-        (RequestIds, "_recover", "limit + damaged * _RANGE", "limit"),
+        (RequestIds, "_recover", "limit += _RANGE", "limit += 0"),
     ),
     defect(
         "flag_of_all_bits", "a flag counts only if all of its bits are set", "rotten_flags rot",
@@ -256,7 +241,8 @@ DURABILITY_DEFECTS = (
         (NewView, "restore", "core.handover.restore(self.checkpoint(), self.end())", "pass"),
     ),
     defect(
-        "vote_forgotten", "who spoke for an overruled batch forgets that", "dark_primary",
+        "vote_forgotten", "who spoke for an overruled batch forgets that",
+        "overruled dark_split",
         (Recovery, "_load_slot", "self._load_overruled(durability, index, seqno)", "pass"),
     ),
     defect(
@@ -264,7 +250,7 @@ DURABILITY_DEFECTS = (
         (Agreement, "restore", "if spoken:", "if False:"),
     ),
     defect(
-        "acks_forgotten", "acks are not taken up again", "dark_claims",
+        "acks_forgotten", "acks are not taken up again", "two_faces dark_claims",
         (Recovery, "_load_acks", "found == GOOD", "False"),
     ),
     defect(

@@ -63,6 +63,7 @@ class Liar:
         self.is_mute = False
         self._draw = draw
         self._starved = draw.randrange(sim.client_count)
+        self.style = None  # of its claims; else one is drawn for each view
         self.favourite = draw.choice(_CHOICES[1:])  # one way of lying comes back in a run
         self._batches = {}  # seqno: [digest of a batch that was proposed, ...]
         self._claimed = {}  # seqno: [(view, digest) of somebody's P, ...]
@@ -280,7 +281,7 @@ class Liar:
     def _lies_about_the_past(self, frame):
         if "claims" not in self.lies:
             return frame.bytes[:-24], b"", ()
-        style = self._draw.choice(_CLAIMS)
+        style = self.style or self._draw.choice(_CLAIMS)
         if "choice" in self.lies and self._is_primary(frame.view):
             style = self._draw.choice(("none", "none", "true", "made up", "made up", "old"))
             if self.favourite == "forged":

@@ -7,11 +7,12 @@ replica, or of all. Who lost nothing but power is correct: all oracles hold it t
 
 from tests.sim.hunts import Clog, Hunt, Links, Load, Story, _begins_view, recover
 from tests.sim.liar import Liar
-from tests.sim.scenario import CLIENT
+from tests.sim.scenario import CLIENT, propose, request, vote
 from tinybft import wire
 from tinybft.layout import areas
 from tools.simulate import operations
 from tools.simulate.oracles import Violation
+from tools.simulate.sim import EVERYBODY
 
 ATTACK_MS = 900
 _BINDING = (
@@ -19,6 +20,8 @@ _BINDING = (
 )  # fmt: skip
 _OFF_MS = (0, 1, 5, 20, 60)
 _TORN = ("old", "new", "random")
+# One flip in each: two in one record can look like a write that power cut short.
+_ROTTING = ("request_ids", "slots", "stable", "view", "acks", "pages")
 _LONG = 150  # bytes of a result that the client table holds by digest only
 
 
@@ -154,6 +157,119 @@ def dark_chain(sim, draw):
     recover(sim, liar)
 
 
+def dark_split(sim, draw):
+    """A primary proposes two batches; who spoke for the one is overruled by the other, and loses
+    power again and again."""
+    liar = Liar(sim, 0, draw, {"split", "votes"})
+    power = Blackouts(sim, draw, (1, 2, 3), ("PREPARE", "CHECKPOINT"), share=0.08, all_off=0)
+    load = Load(sim, draw)
+    for _ in range(40):
+        sim.run(draw.randrange(3, 30))
+        i = draw.choice((1, 2, 3))
+        if sim.is_up(i):
+            sim.restart(i)
+    load.stopped = True
+    power.stop()
+    recover(sim, liar)
+
+
+def overruled(sim, draw):
+    """A primary proposes one batch to one replica, another one to the others, which commit that.
+    The first loses power again and again; one of the others needs votes."""
+    victim, behind, third = draw.sample((1, 2, 3), 3)
+    sim.byzantine(0)
+    sim.filter_from(0, lambda frame: None)
+    sim.faulty_clients.add(CLIENT)
+    links = Links(sim)
+    links.block("CHECKPOINT")
+    if draw.random() < 0.7:
+        links.deafen(behind, "COMMIT")
+    commits = []
+    for seqno in (1, 2):
+        one = request(sim, CLIENT, seqno, operations.increment("n"))
+        propose(sim, 0, seqno, [one], victim, time_ms=1)
+        for i in (behind, third):
+            digest = propose(sim, 0, seqno, [one], i, time_ms=2)
+        commits.append(vote(sim, "COMMIT", 0, seqno, digest))
+    for _ in range(8):
+        for commit in commits:
+            sim.send_as(0, EVERYBODY, commit)
+        if draw.random() < 0.3:
+            sim.cut_power_after(victim, draw.randrange(200), draw.choice(_TORN))
+        sim.run(draw.randrange(1, 12))
+        sim.restart(victim)
+    sim.cut_power_after(victim, -1)
+    sim.power_on_all()
+    links.block()
+    recover(sim, None)
+
+
+def two_faces(sim, draw):
+    """A liar shows two VIEW-CHANGEs, and who has confirmed the one loses power before the view
+    begins, and hears of the other."""
+    liar = Liar(sim, draw.randrange(4), draw, {"claims"})
+    liar.style = "two faces"
+    others = [i for i in sim.replicas if i != liar.i]
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(20, 100))
+    links.block("NEW-VIEW", "PRE-PREPARE")
+    for _ in range(12):
+        sim.run(draw.randrange(5, 60))
+        sim.restart(draw.choice(others))
+    load.stopped = True
+    links.block()
+    recover(sim, liar)
+
+
+def late_change(sim, draw):
+    """A new primary loses power amid its NEW-VIEW, which nobody hears; before it begins its view
+    once more another VIEW-CHANGE has come, and one that it had is late."""
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(20, 60))
+    power = Blackouts(sim, draw, (1, 2), ("NEW-VIEW",), share=0.04, all_off=0)
+    late, now = draw.sample((0, 2, 3), 2)
+    links.block("NEW-VIEW", "PRE-PREPARE", "CHECKPOINT")
+    links.away = {late}
+    sim.run(draw.randrange(60, 110))
+    links.away = {now}
+    sim.run(draw.randrange(20, 60))
+    links.away = set()
+    sim.run(draw.randrange(20, 60))
+    load.stopped = True
+    links.block()
+    power.stop()
+    recover(sim, None)
+
+
+def dark_void(sim, draw):
+    """A new primary begins with nulls; one replica learns that they are committed. The others
+    have prepared them, and lose power before the next view begins without it."""
+    liar = Liar(sim, 1, draw, {"votes", "claims", "choice"})
+    liar.favourite = "nulls"
+    first, second = draw.sample((0, 2, 3), 2)
+    links = Links(sim)
+    load = Load(sim, draw)
+    sim.run(draw.randrange(5, 60))
+    links.block("COMMIT", "PREPARE")
+    sim.run_until(_begins_view(sim, first), 300)
+    links.block("COMMIT", but=first)
+    executed = sim.executed(first)
+    sim.run_until(lambda: sim.executed(first) > executed, 50)
+    links.away = {first}
+    links.block("COMMIT", "PREPARE")
+    others = [i for i in (0, 2, 3) if i != first]
+    sim.outage(others)
+    sim.power_on_all(others)
+    sim.run_until(_begins_view(sim, second), 300)
+    sim.run(draw.randrange(50, 200))
+    load.stopped = True
+    links.away = set()
+    links.block()
+    recover(sim, liar)
+
+
 def dark_ids(sim, draw):
     """Clients on replicas ask for more and more; their devices lose power as often."""
     load = Load(sim, draw)
@@ -201,33 +317,27 @@ def absent_in_the_dark(sim, draw):
 
 
 def rot(sim, draw):
-    """While a replica is off bits flip, in one area after the other; it votes or stands aside."""
+    """While a replica is off a bit flips, in one area after the other; it votes or abstains."""
     victim = draw.choice((0, 1, 2))
     network = Clog(sim, draw, ("calm", "few", "lonely", "views"))
     sim.on_frame(lambda f: None if network.blocks(f) else f)
     load = Load(sim, draw)
-    for _ in range(4):
+    for area in draw.sample(_ROTTING, 4):
         sim.run(draw.randrange(40, 160))
         sim.crash(victim)
-        for _ in range(draw.randint(1, 3)):
-            address, bits = _some_place(sim, draw, victim)
-            sim.corrupt_store(victim, address, bits)
+        sim.corrupt_store(victim, _some_byte(sim, draw, victim, area), 1 << draw.randrange(8))
         sim.restart(victim)
     load.stopped = True
     network.stop()
     recover(sim, None)
 
 
-def _some_place(sim, draw, i):
-    """(address, mask): an area, then a byte in it that is in use; one bit or, rarely, many."""
+def _some_byte(sim, draw, i, area):
+    """The address of a byte of the area that is in use."""
     octets = sim.device(i).store.octets
     table = areas(sim.config)
-    names = ("request_ids", "slots", "slots", "stable", "view", "acks", "pages")
-    name = draw.choice(names)
-    ends = sorted(table.values())
-    end = ends[ends.index(table[name]) + 1] if name in table else 0
-    used = [at for at in range(table[name], end) if octets[at]] or [table[name]]
-    return draw.choice(used), 1 << draw.randrange(8)
+    end = min(at for at in table.values() if at > table[area])
+    return draw.choice([at for at in range(table[area], end) if octets[at]] or [table[area]])
 
 
 def rotten_flags(sim, draw):
@@ -365,6 +475,14 @@ POWER_HUNTS = {
              durable="mirror"),
         Hunt("dark_chain", "what one prepared is needed after an outage", dark_chain,
              durable="mirror"),
+        Hunt("dark_split", "who is overruled loses power", dark_split, durable="mirror"),
+        Hunt("overruled", "who spoke for another batch than the others loses power", overruled,
+             durable="mirror"),
+        Hunt("two_faces", "who confirmed one of two VIEW-CHANGEs loses power", two_faces,
+             durable="mirror"),
+        Hunt("late_change", "a new primary loses power as it begins its view", late_change,
+             durable="mirror"),
+        Hunt("dark_void", "who prepared a null loses power", dark_void, durable="mirror"),
         Hunt("dark_ids", "devices of clients lose power", dark_ids, durable="mirror"),
         Hunt("outages", "a long result is asked for after an outage", outages, durable="mirror"),
         Hunt("dark_absence", "power fails while state is fetched", absent_in_the_dark,

@@ -8,6 +8,7 @@ trust a memory: unless something else was done to it (`tampered`), oracle S8 wan
 """
 
 from tinybft.request_ids import StoreError
+from tools.simulate.oracles import Violation
 
 TORN = ("old", "new", "random")
 
@@ -69,6 +70,8 @@ class Power:
     def _on_failed(self, hal, error):
         """An exception came out of a step. A store that cannot be trusted keeps its node from
         starting, on purpose; anything else is a violation."""
+        if isinstance(error, Violation):
+            raise error
         if not isinstance(error, StoreError):
             self.oracles.escaped(hal, error)
         self.oracles.refused(hal, error)
