@@ -689,3 +689,52 @@ def test_header_is_written_once():
     bench.prepare(3, 1, digest)
     assert votes(bench, wire.COMMIT) == {(1, digest)}
     assert [len(row[3]) for row in bench.writes].count(51) == 0, "only the batch and a flag"
+
+
+def test_primary_does_not_count_itself_as_a_backup_after_a_restart():
+    bench = Device(0)
+    request = bench.request(4, 1, b"\x041")
+    bench.feed(request)
+    digest = bench.batch([request]).digest
+    bench.restart()
+    bench.prepare(1, 1, digest)
+    assert not bench.sent(wire.COMMIT)
+    bench.prepare(2, 1, digest)
+    assert votes(bench, wire.COMMIT) == {(1, digest)}
+
+
+def test_batch_is_written_once():
+    bench = Device(2)
+    digest = pre_prepared(bench, 1)
+    bench.restart()
+    bench.prepare(3, 1, digest)
+    assert votes(bench, wire.COMMIT) == {(1, digest)}
+    assert [len(row[3]) for row in bench.writes] == [1], "the flag"
+
+
+def test_commits_of_a_later_view_that_was_left_commit_after_a_restart():
+    bench = Device(3)
+    bench.begin_view(1)
+    digest = prepared(bench, 1, 1, 1)
+    join(bench, 2)
+    bench.restart()
+    for sender in (0, 1):
+        assert bench.commit(sender, 1, digest, 1) == 0
+    assert bench.ran() == [b"\x041"]
+
+
+def test_batch_of_p_that_was_lost_is_kept_again_when_it_prepares_again():
+    bench = Device(3)
+    digest = prepared(bench, 1)
+    claim = ((1, 0, digest),)
+    bench.begin_view(1, (digest,), claim, claim)
+    stride = (bench.map["stable"] - bench.map["slots"]) // bench.config.SLOT_COUNT
+    bench.rot("slots", (bench.config.WINDOW + 1) * stride + 51 + 8 + 12)
+    bench.restart()
+    bench.prepare(2, 1, digest, 1)
+    bench.begin_view(4)
+    pre_prepared(bench, 1, 2, 4)
+    bench.restart()
+    claim = ((1, 1, digest),)
+    bench.begin_view(8, (digest,), claim, claim)
+    assert of_view(bench, wire.PREPARE, 8) == [(1, digest)]
