@@ -164,12 +164,12 @@ class Agreement:
         return True
 
     def _said_other(self, base):
-        """True if this replica spoke for another batch than this one, of which only 2f + 1
-        COMMITs convince it then."""
+        """True if this replica spoke for another batch, maybe before a restart: 2f + 1 COMMITs are
+        then for others to bring. The primary knows that by those COMMITs alone."""
         progress = self.core.progress
-        if progress.is_primary():
-            return self._quorum.is_quorum(self.slots.commits(base))
-        return self.slots.is_for_other(base, progress.replica_id)
+        if self.slots.is_for_other(base, progress.replica_id):
+            return True
+        return progress.is_primary() and self._quorum.is_quorum(self.slots.commits(base))
 
     @micropython.native
     def _misplaced(self, buf, number):

@@ -2,7 +2,8 @@
 
     request_ids   ranges of the own client's request ids (request_ids.py)
     identity      whose memory this is, and of which configuration and map
-    slots         per slot of both rings: what was accepted, prepared, committed, and its batch
+    slots         per slot of both rings: what was accepted, prepared, committed (two places by
+                  turns), and its batch
     stable        low_mark, and the checkpoint whose pages are kept; two places by turns
     view          view, own VIEW-CHANGE (in which P and Q are), NEW-VIEW; two places by turns
     acks          the VIEW-CHANGE-ACKs sent in the present view
@@ -20,12 +21,14 @@ from tinybft.memory import body_length, message_length
 
 LAYOUT_VERSION = const(1)
 RECORD_OVERHEAD = const(8)  # mark 1, length 2, check 4, mark 1
-SLOT_HEADER_LENGTH = const(51)  # prepared 1, committed 1, record of 41
+SLOT_HEADER_LENGTH = const(102)  # 2 x (prepared 1, committed 1, record of 41)
 BATCH_TIME_LENGTH = const(8)
 IDENTITY_LENGTH = const(23)
 STABLE_LENGTH = const(44)  # generation 4, low_mark 4, image 4, digest 32
 VIEW_LENGTH = const(17)  # generation 4, view 4, active 1, view left 4, two lengths 2
 ACK_LENGTH = const(36)  # view 4, digest 32
+HEADER_LENGTH = const(41)  # of a slot: seqno 4, view 4, digest 32, kind 1
+KNOWN_LENGTH = const(45)  # in RAM: the same; two flags; is the batch there; the place
 
 _REQUEST_IDS_LENGTH = const(16)
 
@@ -69,7 +72,7 @@ def area_rows(config):
             (
                 "slots",
                 config.SLOT_COUNT * slot_length(config),
-                "2 W x (header 51 + time 8 + one longest REQUEST)",
+                "2 W x (2 headers of 51 + time 8 + one longest REQUEST)",
             ),
             (
                 "stable",
@@ -107,6 +110,33 @@ def area_rows(config):
             ("replies", clients * reply, "clients x one longest REPLY"),
         ]
     return tuple(rows)
+
+
+def stage_length(config):
+    """The staging buffer: the longest record, batch or block that is written or read."""
+    longest = max(view_length(config), stable_length(config))
+    if config.STATE_DURABLE:
+        longest = max(longest, result_length(config), config.BLOCK_LENGTH)
+    return max(longest + RECORD_OVERHEAD, BATCH_TIME_LENGTH + body_length(config))
+
+
+def durable_rows(config):
+    """What all that needs in RAM, as `memory.region_rows` has it: its region is "durability"."""
+    rows = []
+    if config.DURABLE:
+        rows += [
+            ("stage", stage_length(config), "one longest record, batch or block"),
+            ("known", config.SLOT_COUNT * KNOWN_LENGTH, "2 W x (header 41, flags 4)"),
+            ("said", config.REPLICA_COUNT * ACK_LENGTH, "n x (view 4, digest 32)"),
+        ]
+    if config.STATE_DURABLE:
+        pages = page_map_length(config)
+        rows += [
+            ("image", 4 * config.BLOCK_COUNT + pages, "blocks x 4, a bit per page"),
+            ("dirty", (config.CHECKPOINT_COUNT + 1) * pages, "(W/K + 2) x a bit per page"),
+            ("results", 4 * config.CLIENT_COUNT, "clients x request id 4"),
+        ]
+    return tuple(("durability", *row, "other") for row in rows)
 
 
 def areas(config):

@@ -74,6 +74,8 @@ class Node:
             )
             self.client.replica = self.replica
             self.replica.core.client = self.client
+            if self.replica.core.durability.abstains:
+                self.client.forget_ids()  # before anybody can begin a request
             self.replica.start(hal.now_ms())
             self.faults = self.replica.core.faults
         else:

@@ -37,13 +37,14 @@ _CHECK = const(4)
 
 
 class Records:
-    """`count` records, `stride` bytes apart, the first one at `address`.
+    """`count` records, the first one at `address`: one behind the other, or `group` of them every
+    `stride` bytes.
 
     `length`: of the payload that `read` found; it stands at `stage[at:]`.
     """
 
     def __init__(  # noqa: PLR0913 - a table row
-        self, store, digest_into, stage, address, length_max, count=1, lead=0, stride=0
+        self, store, digest_into, stage, address, length_max, count=1, lead=0, stride=0, group=1
     ):
         self.stage = stage
         self.at = lead + _HEAD
@@ -51,6 +52,7 @@ class Records:
         self.length = 0
         self.size = lead + _HEAD + length_max + _CHECK + 1
         self._stride = stride or self.size
+        self._group = group
         self._store = store
         self._digest_into = digest_into
         self._address = address
@@ -64,7 +66,8 @@ class Records:
 
     @micropython.native
     def address_of(self, index):
-        return self._address + index * self._stride
+        group = self._group
+        return self._address + index // group * self._stride + index % group * self.size
 
     @micropython.native
     def write(self, index, length):

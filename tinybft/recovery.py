@@ -15,22 +15,21 @@ Runs at boot only, and allocates.
 """
 
 from tinybft import faults, wire
-from tinybft.durability import (
-    AND_COMMITTED,
-    COMMITTED_AT,
-    HEADER_LENGTH,
-    KIND,
-    OVERRULED,
-    PREPARED_AT,
-    SPOKEN,
-    STORED,
-)
 from tinybft.identity import MEMBER, require_room
 from tinybft.layout import ACK_LENGTH, BATCH_TIME_LENGTH, STABLE_LENGTH, VIEW_LENGTH
 from tinybft.memory import offsets, slot_fields
 from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u32
 from tinybft.records import GOOD, ROTTEN
 from tinybft.rejoin import Rejoin
+from tinybft.slot_records import (
+    AND_COMMITTED,
+    COMMITTED_AT,
+    KIND,
+    OVERRULED,
+    PREPARED_AT,
+    SPOKEN,
+    STORED,
+)
 from tinybft.slots import ACCEPTED, COMMITTED, HAS_BATCH, NAMED, PRE_PREPARED, PREPARED
 
 
@@ -145,9 +144,8 @@ class Recovery:
     # --- slots ---
 
     def _load_slots(self, durability):
-        headers = durability.headers
-        for index in range(headers.count):
-            found = headers.read(index)
+        for index in range(self.core.config.SLOT_COUNT):
+            found = durability.read_header(index)
             if found == ROTTEN:
                 return False
             if found == GOOD and not self._load_slot(durability, index):
@@ -157,11 +155,7 @@ class Recovery:
     def _load_slot(self, durability, index):
         """False if what it says cannot be: then nothing here is believed."""
         progress = self.core.progress
-        stage = durability.stage
         known = durability.known_at(index)
-        copy(durability.known, known, stage, durability.headers.at, HEADER_LENGTH)
-        durability.known[known + PREPARED_AT] = _is_set(stage[0])
-        durability.known[known + COMMITTED_AT] = _is_set(stage[1])
         seqno = get_u32(durability.known, known)
         view = get_u32(durability.known, known + 4)
         if index % self._window != seqno % self._window or view > progress.view:
@@ -212,10 +206,8 @@ class Recovery:
         core.slots.set_flag(base, HAS_BATCH)
         if index >= self._window:
             return  # of the second ring: only its batch counts
-        if (
-            durability.known[known + COMMITTED_AT]
-            or durability.known[known + KIND] & AND_COMMITTED
-        ):
+        before = durability.known[known + KIND] & AND_COMMITTED
+        if before or durability.known[known + COMMITTED_AT]:
             core.slots.set_flag(base, PRE_PREPARED | COMMITTED)
         if is_spoken:
             core.slots.set_flag(base, PRE_PREPARED | ACCEPTED)
@@ -259,7 +251,8 @@ class Recovery:
         core = self.core
         progress = core.progress
         if durability.abstains:
-            self.rejoin.resume()
+            if core.client:
+                core.client.forget_ids()
             return
         if not progress.active:
             core.timers.on_view_left()
@@ -270,11 +263,3 @@ class Recovery:
         if core.new_view.is_held:
             core.handover.forget_unselected(core.new_view.end())
             core.new_view.apply()
-
-
-def _is_set(flag):
-    count = 0
-    while flag:
-        count += flag & 1
-        flag >>= 1
-    return 1 if count > 4 else 0

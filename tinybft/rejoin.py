@@ -42,10 +42,6 @@ class Rejoin:
         durability.trusted_at_boot = False
         self.core.post.is_muted = True
 
-    def resume(self):
-        if self.core.client:
-            self.core.client.forget_ids()
-
     def on_status(self, durability, sender, low_mark, last_executed):
         self._lows[sender] = low_mark
         self._executed[sender] = last_executed

@@ -144,6 +144,8 @@ class Replica:
     def receive(self, buf, received, now):
         """Handle one message. Remote bytes never raise: what is wrong is counted."""
         self.progress.now = now
+        if self._resuming:
+            self._resume()
         fault = self._check(buf, received)
         if not fault:
             kind = buf[1]
@@ -175,13 +177,15 @@ class Replica:
             self._settle()
 
     def _resume(self):
-        """The first step after boot."""
+        """The first step after boot, before anything new is taken in."""
         self._resuming = False
         self.core.durability.resume()
         self._settle()
 
     @micropython.native
     def on_own_request(self, buf):
+        if self._resuming:
+            self._resume()
         fault = self.core.requests.on_request(buf, True)
         if fault:
             self._count(fault)
@@ -194,6 +198,8 @@ class Replica:
 
     @micropython.native
     def remaining_ms(self, now):
+        if self._resuming:
+            return 0
         core = self.core
         remaining = core.status.remaining_ms(now)
         if remaining > core.timers.period_ms:

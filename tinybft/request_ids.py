@@ -59,9 +59,12 @@ class RequestIds:
                 "both request id records are damaged: give this client a new id, or its"
                 " requests may be taken for old ones"
             )
-        # A damaged record was torn while it was written, or has rotted since: then it may have
-        # been the newer one, one range above the other.
-        return limit + damaged * _RANGE
+        if damaged:
+            # It was torn while it was written, or has rotted since: then it may have been the
+            # newer one, one range above the other. Never more than one range lies between them.
+            limit += _RANGE
+            self._write(limit)
+        return limit
 
     def forget(self):
         """The store cannot be trusted."""
@@ -85,8 +88,11 @@ class RequestIds:
         limit = self._limit + _RANGE
         if limit > _ID_MAX:
             raise StoreError("this client has used all 2**32 request ids: give it a new id")
+        self._write(limit)
+        self._limit = limit
+
+    def _write(self, limit):
         put_u32(self._record, 0, limit)
         put_u32(self._record, 4, limit ^ _ID_MAX)
         self._store.write(self._turn * _RECORD, self._record, _RECORD)
         self._turn = 1 - self._turn
-        self._limit = limit

@@ -18,16 +18,14 @@ written. Allocates nothing outside hashing.
 from tinybft import faults
 from tinybft.clock import elapsed
 from tinybft.compat import micropython
-from tinybft.durability import (
-    HEADER_LENGTH,
-    KNOWN_LENGTH,
+from tinybft.identity import MEMBER, REJOINING
+from tinybft.layout import ACK_LENGTH, HEADER_LENGTH, KNOWN_LENGTH
+from tinybft.octets import copy, equal, get_u32
+from tinybft.records import BLANK, GOOD, ROTTEN
+from tinybft.slot_records import (
     PREPARED_AT,
     SET,
 )
-from tinybft.identity import MEMBER, REJOINING
-from tinybft.layout import ACK_LENGTH
-from tinybft.octets import copy, equal, get_u32
-from tinybft.records import BLANK, GOOD
 
 
 class Scrub:
@@ -93,10 +91,10 @@ class Scrub:
                 return True
             piece -= self._block_count
         headers = durability.headers
-        if piece < headers.count:
+        if piece < headers.count // 2:
             self._look_at_header(durability, headers, piece)
             return True
-        piece -= headers.count
+        piece -= headers.count // 2
         if piece < durability.acks.count:
             self._look_at_ack(durability, durability.acks, piece)
             return True
@@ -124,10 +122,14 @@ class Scrub:
     def _look_at_header(self, durability, headers, index):
         stage = durability.stage
         known = index * KNOWN_LENGTH
-        found = headers.read(index)
-        if get_u32(durability.known, known) == 0:  # nothing that anybody will ask for
+        record = durability.record_of(index)
+        if headers.read(record ^ 1) == ROTTEN:  # an older one, nothing will ask for it
+            self._count()
+            headers.clear(record ^ 1)
+        found = headers.read(record)
+        if get_u32(durability.known, known) == 0:  # the same
             if found != BLANK:
-                headers.clear(index)
+                headers.clear(record)
             return
         for i in range(2):
             if stage[i] != durability.known[known + PREPARED_AT + i] * SET:
@@ -137,7 +139,7 @@ class Scrub:
             return
         self._count()
         copy(stage, headers.at, durability.known, known, HEADER_LENGTH)
-        headers.rewrite(index, HEADER_LENGTH)
+        headers.rewrite(record, HEADER_LENGTH)
 
     def _look_at_ack(self, durability, acks, replica):
         at = replica * ACK_LENGTH

@@ -7,6 +7,7 @@ use themselves; nothing is repeated here. What a person can change about them st
 from collections import Counter
 
 from hal.frames import FRAGMENT_COUNT_MAX, HEADER_LENGTH, frame_memory_rows
+from tinybft.layout import durable_rows
 from tinybft.lengths import length_rows
 from tinybft.memory import region_rows
 from tools.config_rules import facts_of
@@ -38,7 +39,7 @@ def broken_sizes(config):
 
 def static_rows(config):
     """((region, field, bytes, the sum in words, row of Table I), ...) of all static memory."""
-    return (*region_rows(config), *frame_memory_rows(config))
+    return (*region_rows(config), *durable_rows(config), *frame_memory_rows(config))
 
 
 def region_totals(rows):

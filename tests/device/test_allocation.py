@@ -15,7 +15,7 @@ _LATER_FAULTS = {"none", "service", "seqno_exhausted", "rotten"}
 
 @pytest.fixture(scope="module", params=("ram", "mirror", "nvm"))
 def report(request):
-    return run_on_micropython(request.param, script="allocation.py", heap="4M")
+    return run_on_micropython(request.param, script="allocation.py", heap="6M")
 
 
 def test_message_path_allocates_nothing_outside_hashing(report):

@@ -521,11 +521,12 @@ class Hunt:
     words: str
     run: Callable  # (sim, draw)
     service: type = None
+    durable: str = None  # see tools/simulate/configs.py
 
     def sim(self, seed, trace=None):
         command = f"python -m tests.sim.seeded_bugs --hunt {self.name} --seed {seed}"
         service = {"service": self.service} if self.service else {}
-        return Sim(seed, command=command, trace=trace, **service, **FAST)
+        return Sim(seed, durable=self.durable, command=command, trace=trace, **service, **FAST)
 
     def play(self, sim):
         """Raises Violation."""
@@ -541,7 +542,7 @@ def _swarm(sim, _draw):
     job.course.play(sim, job, job.course.plan(sim, job))
 
 
-HUNTS = {
+PROTOCOL_HUNTS = {
     hunt.name: hunt
     for hunt in (
         Hunt("swarm", "random faults of all kinds, mostly mild", _swarm),

@@ -22,8 +22,10 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.table import Table
 
-from tests.sim.hunts import HUNTS
-from tests.sim.source_edits import Edit, edited
+from tests.sim.durability_bugs import DURABILITY_DEFECTS
+from tests.sim.hunts import PROTOCOL_HUNTS
+from tests.sim.power_hunts import POWER_HUNTS
+from tests.sim.source_edits import defect, edited
 from tinybft.agreement import Agreement
 from tinybft.auth import Authenticator
 from tinybft.checkpoint import Checkpoints
@@ -46,184 +48,172 @@ SEEDS = 40
 _STUCK_S = 60
 
 
-@dataclass(frozen=True)
-class Defect:
-    name: str
-    words: str
-    hunts: tuple
-    edits: tuple
-
-
-def _defect(name, words, hunts, *edits):
-    return Defect(name, words, tuple(hunts.split()), tuple(Edit(*edit) for edit in edits))
-
-
 DEFECTS = (
     # --- votes ---
-    _defect(
+    defect(
         "commit_2f", "committed with 2f COMMITs", "story choice",
         (Agreement, "advance", "COMMITTED) and self._quorum.is_quorum(slots.commits(base))",
          "COMMITTED) and self._quorum.is_prepared(slots.commits(base))"),
     ),
-    _defect(
+    defect(
         "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "split primary",
         (Agreement, "advance", "self._quorum.is_prepared(slots.prepares(base))",
          "slots.prepares(base)"),
     ),
-    _defect(
+    defect(
         "primary_prepares", "a PREPARE of the primary counts", "split",
         (Agreement, "_on_vote", "sender == progress.primary()", "False"),
     ),
-    _defect(
+    defect(
         "votes_by_message", "messages are counted, not replicas", "story claims backup",
         (Slots, "has_voted", "return mask >> replica & 1", "return 0"),
         (Slots, "add_commit", "get_u32(self.buf, at) | 1 << replica",
          "get_u32(self.buf, at) | 1 << replica"
          " | (get_u32(self.buf, at) + 1 & 15) * (get_u32(self.buf, at) >> replica & 1)"),
     ),
-    _defect(
+    defect(
         "second_pre_prepare", "a second pre-prepare of the primary replaces the first", "primary",
         (Agreement, "_unwanted", "self._has_from_primary(known)", "False"),
     ),
-    _defect(
+    defect(
         "prepare_digest", "PREPAREs count whatever their digest", "split primary",
         (Agreement, "_count_vote", "equal(slots.buf, digest, buf, 16, 32)",
          "(kind == wire.PREPARE or equal(slots.buf, digest, buf, 16, 32))"),
     ),
-    _defect(
+    defect(
         "commit_digest", "COMMITs count whatever their digest", "primary claims",
         (Agreement, "_count_vote", "equal(slots.buf, digest, buf, 16, 32)",
          "(kind == wire.COMMIT or equal(slots.buf, digest, buf, 16, 32))"),
     ),
-    _defect(
+    defect(
         "learn_weak", "between views f + 1 COMMITs are enough to execute", "story claims",
         (Handover, "learn", "self.core.quorum.is_quorum(slots.commits(base))",
          "self.core.quorum.is_weak(slots.commits(base))"),
     ),
-    _defect(
+    defect(
         "anybody_proposes", "a forwarded pre-prepare needs no votes for it", "backup",
         (Agreement, "_is_acceptable", "self.is_vouched(base)", "True"),
     ),
     # --- authenticity ---
-    _defect(
+    defect(
         "no_doubt", "a batch with a request that has no good tag is accepted", "primary",
         (Agreement, "_is_acceptable", "slots.doubts(base) or", "False and"),
     ),
-    _defect(
+    defect(
         "vote_tags", "tags of votes are not checked", "backup",
         (Authenticator, "check", "return self._tag_matches(buf, start + end, kind, sender_id)",
          "return kind in (3, 4) or self._tag_matches(buf, start + end, kind, sender_id)"),
     ),
-    _defect(
+    defect(
         "request_tags", "tags of requests are not checked", "backup primary",
         (Authenticator, "check_digested", "return self._tag_matches(buf, start + end, kind,",
          "return kind == 1 or self._tag_matches(buf, start + end, kind,"),
     ),
     # --- window, execution, client ---
-    _defect(
+    defect(
         "slot_reuse", "a slot is not asked which seqno it serves", "clog primary",
         (Slots, "find", "if get_u32(self.buf, base) == seqno", "if get_u32(self.buf, base)"),
     ),
-    _defect(
+    defect(
         "window", "votes and proposals behind the window are taken", "primary clog",
         (Agreement, "_misplaced", "not progress.in_window(number)", "False"),
     ),
-    _defect(
+    defect(
         "request_id", "execution does not look at the client table", "primary clog",
         (Execution, "_execute_batch", "number > self.last_request_id(client)", "True"),
     ),
-    _defect(
+    defect(
         "executed_again", "a new view executes again what is not stable", "clog choice",
         (NewView, "_install", "progress.active = True",
          "progress.active = True; progress.last_executed = progress.low_mark"),
     ),
-    _defect(
+    defect(
         "time", "the time of a batch is not looked at", "clock",
         (GroupClock, "is_plausible", "if time_s < self._agreed_s or (", "if False and ("),
         (Execution, "_execute_batch", "self._is_before_record(time_s, time_ms)", "False"),
     ),
-    _defect(
+    defect(
         "one_reply", "a client believes one replica", "primary backup",
         (Client, "on_result", ">= self._weak", ">= 1"),
     ),
     # --- checkpoints and transfer ---
-    _defect(
+    defect(
         "stable_weak", "a checkpoint is stable by f + 1", "clog absence",
         (Checkpoints, "_look", "quorum.is_quorum(get_u32(self._buf, base + self._mask))",
          "quorum.is_weak(get_u32(self._buf, base + self._mask))"),
     ),
-    _defect(
+    defect(
         "stable_own", "a checkpoint is stable by the own one", "clog absence",
         (Checkpoints, "_look", "quorum.is_quorum(get_u32(self._buf, base + self._mask))",
          "get_u32(self._buf, base + self._mask)"),
     ),
-    _defect(
+    defect(
         "checkpoint_digest", "CHECKPOINTs count whatever their digest", "absence clog",
         (Checkpoints, "_count_vote", "equal(own, base + self._own, buf, 16, 32)", "True"),
     ),
-    _defect(
+    defect(
         "low_mark", "a new view moves the window to where it starts", "clog story claims",
         (NewView, "_install", "min(checkpoint, self.decision.provably_stable(members))",
          "checkpoint"),
     ),
-    _defect(
+    defect(
         "target_by_one", "one replica can send others to a checkpoint", "absence",
         (Checkpoints, "_agree_with", "self.core.quorum.is_weak(mask)", "mask"),
     ),
-    _defect(
+    defect(
         "block", "fetched blocks are not checked", "absence",
         (State, "install_block",
          "not tree.leaf_matches(index, modified_seqno, buf, start, digest, digest_at)", "False"),
     ),
-    _defect(
+    defect(
         "same_source", "a transfer asks the same replica for ever", "absence",
         (Transfer, "_next_source", "progress = self.core.progress",
          "progress = self.core.progress\n    if self._source != progress.replica_id: return"),
     ),
     # --- what survives a view ---
-    _defect(
+    defect(
         "p_lost", "P is forgotten at the second view change", "forget story",
         (Claims, "update", "progress = self.core.progress",
          "progress = self.core.progress\n"
          "    for i in range(self._window): put_u32(self._buf, self._p + i * _ENTRY_LENGTH, 0)"),
     ),
-    _defect(
+    defect(
         "q_lost", "Q is forgotten at the second view change", "chain story",
         (Claims, "update", "progress = self.core.progress",
          "progress = self.core.progress\n"
          "    for i in range(self._window * self._places):\n"
          "        put_u32(self._buf, self._q + i * _ENTRY_LENGTH, 0)"),
     ),
-    _defect(
+    defect(
         "batch_lost", "the batches that P names are not kept", "chain story",
-        (Claims, "update", "slots.keep(base)", "pass"),
+        (Claims, "update", "self.core.durability.keep_batch(slots.keep(base))", "pass"),
     ),
     # --- the decision ---
-    _defect(
+    defect(
         "p_weak", "f + 1 claims in P instead of A1 and A2", "invent overtaken choice",
         (Decision, "_is_supported", "if self._supports(replica, seqno, claim):",
          "own = self._prepared(members, replica, seqno)\n"
          "            if own >= 0 and equal(self._buf, own + 5, self._buf, claim + 5, 32):"),
         (Decision, "_is_supported", "self._quorum.is_quorum(unopposed) and", ""),
     ),
-    _defect(
+    defect(
         "a1_later", "A1 does not mind a P of a later view", "overtaken story",
         (Decision, "_opposes", "return own_view > view", "return False"),
     ),
-    _defect(
+    defect(
         "a1_weak", "A1 by f + 1", "overtaken story",
         (Decision, "_is_supported", "self._quorum.is_quorum(unopposed)",
          "self._quorum.is_weak(unopposed)"),
     ),
-    _defect(
+    defect(
         "a2_none", "A2 is left out", "invent choice",
         (Decision, "_is_supported", "and self._quorum.is_weak(supporters)", ""),
     ),
-    _defect(
+    defect(
         "b_weak", "null by f + 1 without a P", "story choice",
         (Decision, "is_unprepared", "self._quorum.is_quorum(mask)", "self._quorum.is_weak(mask)"),
     ),
-    _defect(
+    defect(
         "x_short", "nulls at the end of X are cut off though they may be committed",
         "void story",
         (NewView, "_build",
@@ -232,65 +222,67 @@ DEFECTS = (
         (NewView, "_is_permitted", "elif not decision.is_unprepared(members, seqno):",
          "elif False:"),
     ),
-    _defect(
+    defect(
         "start_by_one", "a new view starts behind a checkpoint that one replica lists",
         "story claims",
         (Decision, "_is_common", "self._quorum.is_weak(listed)", "listed"),
     ),
     # --- the course of a view change ---
-    _defect(
+    defect(
         "unverified", "backups do not verify NEW-VIEW", "story choice",
         (NewView, "look", "not self._is_permitted(members)", "False"),
     ),
-    _defect(
+    defect(
         "confirmed_by_one", "one replica that has installed a NEW-VIEW is enough", "story choice",
         (NewView, "_is_confirmed", "self.core.quorum.is_weak(mask)", "mask"),
     ),
-    _defect(
+    defect(
         "no_acks", "the new primary counts VIEW-CHANGEs that nobody acknowledged", "unseen tags",
         (ViewChange, "members", "replica == own_id or count >= self._ack_count", "True"),
     ),
-    _defect(
+    defect(
         "unproven_change", "a VIEW-CHANGE without good tag needs no acks", "impostor choice",
         (ViewChange, "has", "return good or", "return True or"),
     ),
-    _defect(
+    defect(
         "join_by_one", "one VIEW-CHANGE takes others along", "backup tags",
         (ViewChange, "_view_to_join", "self.core.quorum.is_weak(mask)", "mask"),
     ),
-    _defect(
+    defect(
         "join_highest", "joins the highest view, not the lowest", "tags backup",
         (ViewChange, "_view_to_join", "view < lowest", "view > lowest"),
     ),
-    _defect(
+    defect(
         "old_votes", "votes of an earlier view count in the next one", "overtaken forget",
         (Slots, "strip", "fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)",
          "pass"),
     ),
-    _defect(
+    defect(
         "not_again", "a new view does not propose what waits", "primary clog tags",
         (Requests, "propose_again", "for client in range(self._client_count):",
          "for client in range(0):"),
     ),
     # --- patience ---
-    _defect(
+    defect(
         "no_timer", "nobody loses patience with the primary", "primary slow",
         (Timers, "is_expired", "elapsed(now, self._since[client]) >= limit", "False"),
     ),
-    _defect(
+    defect(
         "one_timer", "any execution restarts the patience for all requests", "starve",
         (Timers, "on_executed", "self._strikes[client] = 0",
          "self._strikes[client] = 0; self.restart()"),
     ),
-    _defect(
+    defect(
         "no_back_off", "time-outs do not grow", "slow",
         (Timers, "on_view_left", "min(self._back_off + 1, _BACK_OFF_MAX)", "0"),
     ),
-    _defect(
+    defect(
         "early_timer", "the new-view timer starts with the own VIEW-CHANGE", "alone",
         (ViewChange, "settle", "and self._is_wanted()", ""),
     ),
+    *DURABILITY_DEFECTS,
 )  # fmt: skip
+HUNTS = PROTOCOL_HUNTS | POWER_HUNTS
 
 
 class Stuck(Exception):
@@ -338,12 +330,12 @@ def one_run(hunt_name, seed, trace=None):
     return oracle, words, sim.oracles.operations
 
 
-def hunted(defect, seeds):
+def hunted(bug, seeds):
     """Seed by seed, its hunts taking turns, until one finds it."""
     outcome = Outcome()
-    with edited(*defect.edits):
+    with edited(*bug.edits):
         for seed in seeds:
-            for hunt in defect.hunts:
+            for hunt in bug.hunts:
                 oracle, words, operations = one_run(hunt, seed)
                 outcome.runs += 1
                 outcome.operations += operations
@@ -370,15 +362,15 @@ def hunt_all(defects, count, pool, console):
     table = Table("defect", "what is wrong", "oracle", "hunt", "seed", "runs", "operations", "s")
     found = 0
     total = Counter()
-    tasks = [(DEFECTS.index(defect), count) for defect in defects]
+    tasks = [(DEFECTS.index(bug), count) for bug in defects]
     for index, outcome, seconds in pool.imap(_hunted_by_name, tasks):
-        defect = DEFECTS[index]
+        bug = DEFECTS[index]
         found += bool(outcome.oracle)
         total.update(runs=outcome.runs, operations=outcome.operations)
         seed = str(outcome.seed) if outcome.oracle else "-"
         oracle = outcome.oracle or "not found"
         numbers = [str(outcome.runs), str(outcome.operations), f"{seconds:.1f}"]
-        table.add_row(defect.name, defect.words, oracle, outcome.hunt, seed, *numbers)
+        table.add_row(bug.name, bug.words, oracle, outcome.hunt, seed, *numbers)
     console.print(table)
     share = 100 * found / len(defects)
     console.print(
@@ -414,7 +406,7 @@ def _tell(args):
 
 
 def _index_of(name):
-    names = [defect.name for defect in DEFECTS]
+    names = [bug.name for bug in DEFECTS]
     if name not in names:
         sys.exit(f"--only {name}: no such defect; choose one of {', '.join(names)}")
     return names.index(name)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Edit:
-    owner: type
+    owner: type  # or a module
     method: str
     old: str
     new: str
@@ -27,6 +27,18 @@ class Edit:
             place = f"{self.owner.__name__}.{self.method}"
             raise LookupError(f"{place} has {count} times {self.old!r}, should have it once")
         return source.replace(self.old, self.new)
+
+
+@dataclass(frozen=True)
+class Defect:
+    name: str
+    words: str
+    hunts: tuple
+    edits: tuple
+
+
+def defect(name, words, hunts, *edits):
+    return Defect(name, words, tuple(hunts.split()), tuple(Edit(*edit) for edit in edits))
 
 
 @contextmanager

@@ -5,13 +5,15 @@ S2   executed histories are prefixes of one chain
 S3   a correct client's executed command was submitted by it; at most once, in client order
 S4   every reply, of a replica or accepted by a client, is that of a reference state machine
 S5   on the air no correct identity says two things about one (type, view, seqno), or votes in a
-     lower view than before; over all its boots if its memory is durable and was trusted when it
-     started, else since its last start. Who abstains says nothing
+     lower view than before, and its VIEW-CHANGEs name what it prepared and accepted; over all
+     its boots if its memory is durable and was trusted when it started, else since its last
+     start. Who abstains says nothing, and has rejoined behind all that it voted for
 S6   the digest of a checkpoint and the state's bytes are those of the others and the reference
 S7   low marks rise, in whole intervals, and only with evidence that this replica has heard:
      2f + 1 matching CHECKPOINTs, or what f + 1 call stable; never more than W open slots
 S8   what a client accepted is executed by all that run on, after whatever power cuts; what was
-     executed once is executed again as it was, and marks and view never move back
+     executed once is executed again as it was, and marks and view never move back. A memory that
+     nothing but power cuts struck is trusted and whole, and holds the checkpoints it told of
 S9   regions keep their size
 S10  no exception escapes from a step
 
@@ -23,7 +25,7 @@ and the reference (a second instance of the service, on plain bytes) executes th
 import hashlib
 import traceback
 
-from tinybft import wire
+from tinybft import faults, wire
 from tinybft.execution import SERVICE_FAILED
 from tinybft.octets import get_u16, get_u32
 from tinybft.service import AppState, Context, Service
@@ -36,6 +38,7 @@ _VOTES = (
     wire.VIEW_CHANGE_ACK,
     wire.NEW_VIEW,
 )
+_ABOUT_SEQNOS = (wire.PRE_PREPARE, wire.PREPARE, wire.COMMIT, wire.CHECKPOINT)
 _EVIDENCE = (wire.CHECKPOINT, wire.STATUS, wire.VIEW_CHANGE)
 _SAID_COUNT_MAX = 20000
 # Of what lies further back than this many seqnos, no correct replica can execute or vote.
@@ -223,6 +226,8 @@ class Oracles:
         self._heard = {}  # device: _Mark of the boot under way
         self._said = {}
         self._vote_view = {}
+        self._prepared = {}  # replica: {seqno: (view, digest) of its last COMMIT}
+        self._accepted = {}  # replica: {seqno: {digest: view} of what it proposed or PREPAREd}
         self._held = {}  # device: highest checkpoint that it said it holds
         self.acknowledged = 0  # highest seqno of which a client accepted a reply
         self._root = bytearray(32)
@@ -245,8 +250,15 @@ class Oracles:
         if not self._sim.config.DURABLE:
             return
         mark = self._marks.get(hal.number)
+        self._look_at_trust(hal, core)
         if not core.durability.trusted_at_boot:
+            if hal.number not in self._sim.tampered and hal.number not in self._sim.faulty:
+                words = "does not trust its memory, which lost nothing but power"
+                self._fail("S8", f"R{hal.number} {words}")
+            said = self._said[hal.number]
             self.forget(hal)
+            kept = {key: digest for key, digest in said.items() if key[0] in _ABOUT_SEQNOS}
+            self._said[hal.number] = kept
         elif mark:
             progress = core.progress
             mark.executed = min(progress.low_mark, progress.last_executed)
@@ -257,15 +269,29 @@ class Oracles:
         self._marks.pop(hal.number, None)
         self._said[hal.number] = {}
         self._vote_view[hal.number] = 0
+        self._prepared[hal.number] = {}
+        self._accepted[hal.number] = {}
         self._held[hal.number] = 0
 
     def cut(self, hal):
         """Power is lost amid a step: what it executed counts, what it kept only then if it is
         there at the next start."""
         noted = hal.witness.taken()
-        if hal.number not in self._sim.faulty:
-            for seqno, batch, ran in noted:
-                self._agree(hal.number, seqno, batch, ran)
+        if hal.number in self._sim.faulty:
+            return
+        for seqno, batch, ran in noted:
+            if seqno > self.height and len(ran) == self._count_new(batch):
+                self._extend(hal.number, seqno, batch, ran)
+            elif seqno in self.chain:  # perhaps not all requests of the batch were executed
+                agreed, agreed_ran = self.chain[seqno]
+                if batch and agreed:
+                    self._compare_digests(hal.number, seqno, batch, agreed)
+                for mine, other in zip(ran, agreed_ran, strict=False):
+                    self._compare_runs(hal.number, seqno, mine, other)
+
+    def _count_new(self, batch):
+        table = self.reference.last_request_id
+        return sum(number > table[client] for client, number in batch.requests) if batch else 0
 
     def escaped(self, hal, error):
         """An exception came out of a step."""
@@ -301,6 +327,8 @@ class Oracles:
             self._look_at_resumption(hal, mark)
         if noted or progress.last_executed != mark.executed:
             self._look_at_execution(hal, mark, noted)
+        if number in self._sim.tampered and self._has_rejoined(hal):
+            del self._sim.tampered[number]
         if progress.low_mark != mark.low:
             self._look_at_low_mark(hal, mark)
         elif not self._is_in_window(hal.node.replica.core):
@@ -317,6 +345,8 @@ class Oracles:
                 self._fail("S9", f"regions of R{i} changed their size")
             self._look_at_checkpoint(i, core, core.progress.low_mark)
             self._look_at_slots(i, core)
+            if self._sim.config.DURABLE:
+                self._look_at_trust(hal, core)
 
     def _look_at_slots(self, i, core):
         """Executed batches that slots still hold are those of the chain (S1)."""
@@ -466,6 +496,25 @@ class Oracles:
                 words = f"R{i} stands at {executed}, a client accepted a reply of"
                 self._fail("S8", f"{words} {self.acknowledged}")
 
+    def refused(self, hal, error):
+        """A node does not start because of what its memory holds."""
+        number = hal.number
+        if number not in self._sim.tampered and number not in self._sim.faulty:
+            self._fail("S8", f"{self._sim.name(number)} does not start: {error}")
+
+    def _look_at_trust(self, hal, core):
+        number = hal.number
+        if number in self._sim.tampered or number in self._sim.faulty:
+            return
+        if core.durability.trusted_at_boot and core.faults.counts[faults.ROTTEN]:
+            self._fail("S8", f"R{number} finds its memory rotten, which lost nothing but power")
+
+    def _has_rejoined(self, hal):
+        """It did not trust its memory, has written it anew, and nobody touched it since."""
+        durability = hal.node.replica.core.durability
+        is_over = not durability.trusted_at_boot and not durability.abstains
+        return is_over and self._sim.tampered[hal.number] < hal.boots
+
     # S6
 
     def _look_at_checkpoint(self, number, core, seqno):
@@ -555,6 +604,8 @@ class Oracles:
                 self._fail("S5", f"R{number} sends {words}")
             self._vote_view[number] = view
             key, digest = self._claim(kind, view, seqno, message)
+            self._look_at_claims(number, kind, message)
+            self._note_vote(number, kind, view, seqno, digest)
         said = self._said[number]
         if said.setdefault(key, digest) != digest:
             what = f"{wire.TYPE_NAMES[kind]}, view {view}, seqno {seqno}"
@@ -562,6 +613,53 @@ class Oracles:
             self._fail("S5", f"R{number} says two things: {what}: {digests}")
         if len(said) > _SAID_COUNT_MAX:
             self._said[number] = dict(list(said.items())[_SAID_COUNT_MAX // 2 :])
+
+    def _note_vote(self, number, kind, view, seqno, digest):
+        if kind == wire.COMMIT:
+            self._prepared[number][seqno] = view, digest
+        elif kind in (wire.PREPARE, wire.PRE_PREPARE):
+            self._accepted[number].setdefault(seqno, {})[digest] = view
+        for table in (self._prepared[number], self._accepted[number]):
+            table.pop(seqno - 2 * self._window, None)
+
+    def _look_at_claims(self, number, kind, message):
+        """A NEW-VIEW proposes what it lists; a VIEW-CHANGE names what its sender said."""
+        view, low = wire.view(message), wire.seqno(message)
+        said = self._said[number]
+        if kind == wire.NEW_VIEW:
+            at = 50 + 33 * message[16]
+            for i in range(message[17]):
+                digest = bytes(message[at + 32 * i : at + 32 * i + 32])
+                if said.setdefault((wire.PRE_PREPARE, view, low + 1 + i), digest) != digest:
+                    self._fail("S5", f"R{number} proposes two batches in {view} for {low + 1 + i}")
+        elif kind == wire.VIEW_CHANGE:
+            at = 20 + 36 * message[16]
+            p = _claims_at(message, at, message[17], low)
+            q = _claims_at(message, at + 37 * message[17], message[18], low)
+            self._look_at_p(number, view, low, p)
+            self._look_at_q(number, view, low, q)
+
+    def _look_at_p(self, number, next_view, low, claims):
+        for seqno, (view, digest) in self._prepared[number].items():
+            if view < next_view and low < seqno <= low + self._window:
+                later = [c for c in claims.get(seqno, ()) if c[0] > view or c == (view, digest)]
+                if not later:
+                    words = f"said COMMIT for {seqno} in view {view}, its VIEW-CHANGE has no P"
+                    self._fail("S5", f"R{number} {words} of it")
+
+    def _look_at_q(self, number, next_view, low, claims):
+        """Unless there is no room, or all know by now that another batch was committed."""
+        for seqno, accepted in self._accepted[number].items():
+            mine = claims.get(seqno, ())
+            agreed = self.chain.get(seqno)
+            if not low < seqno <= low + self._window or len(mine) >= self._f + 2:
+                continue
+            for digest, view in accepted.items():
+                is_over = agreed and (agreed[0] is None or agreed[0].digest != digest)
+                is_old = view < next_view and not is_over
+                if is_old and not any(c[0] >= view and c[1] == digest for c in mine):
+                    words = f"accepted a batch for {seqno} in view {view}, its VIEW-CHANGE"
+                    self._fail("S5", f"R{number} {words} has no Q of it")
 
     def _is_statement(self, number, message):
         """Does a correct replica say something here that it must not contradict?"""
@@ -590,6 +688,15 @@ def _rank(table, position):
     """The position-th largest value, 0 if there are fewer."""
     values = sorted(table.values(), reverse=True)
     return values[position - 1] if 0 < position <= len(values) else 0
+
+
+def _claims_at(message, at, count, low):
+    """{seqno: [(view, digest), ...]} of P or Q in a VIEW-CHANGE."""
+    claims = {}
+    for start in range(at, at + 37 * count, 37):
+        claim = get_u32(message, start + 1), bytes(message[start + 5 : start + 37])
+        claims.setdefault(low + message[start], []).append(claim)
+    return claims
 
 
 def canonical_digest(message, checked_wire):

@@ -3,7 +3,8 @@
 Where the configuration keeps regions in non-volatile memory, a replica that was switched off is
 held to all that it said before (oracles S5 and S8), unless its memory cannot be trusted: then it
 abstains until it has rejoined. What no replica can notice, an old image put back or a write that
-was acknowledged and lost, makes it one of the f faulty ones.
+was acknowledged and lost, makes it one of the f faulty ones. Power cuts alone are no reason not to
+trust a memory: unless something else was done to it (`tampered`), oracle S8 wants it found whole.
 """
 
 from tinybft.request_ids import StoreError
@@ -70,6 +71,7 @@ class Power:
         starting, on purpose; anything else is a violation."""
         if not isinstance(error, StoreError):
             self.oracles.escaped(hal, error)
+        self.oracles.refused(hal, error)
         self.log(f"{self.name(hal.number)} does not start: {error}")
         hal.power_off()
         self._lose_operations(hal)
@@ -87,6 +89,7 @@ class Power:
         if not 0 <= address < store.size or not 0 <= mask <= 255:
             raise ValueError(f"address {address}, mask {mask}: a store has {store.size} bytes")
         store.octets[address] ^= mask
+        self._tamper(i)
 
     def lose_write(self, i, k=0):
         """The k-th write from now on (0: the next one) to the store is silently not done.
@@ -95,6 +98,7 @@ class Power:
         """
         self.log(f"{self.name(i)} will lose a write")
         self.device(i).store.writes_left = k
+        self._tamper(i)
         self.faulty.add(self.device(i).node_id)
 
     def wipe(self, i, value=0):
@@ -103,6 +107,7 @@ class Power:
         with durable regions waits until it is told."""
         self.log(f"the store of {self.name(i)} is wiped with 0x{value:02x}")
         self.device(i).store.wipe(value)
+        self._tamper(i)
         if not (self.config.DURABLE and self.device(i).node_id < self.replica_count):
             self.faulty_clients.add(self.device(i).node_id)
 
@@ -114,6 +119,8 @@ class Power:
         image = one.image()
         one.put_back(other.image())
         other.put_back(image)
+        self._tamper(i)
+        self._tamper(j)
 
     def clone_store(self, i):
         """The bytes of the store as they are now, for `put_back`."""
@@ -128,7 +135,12 @@ class Power:
         self.log(f"{self.name(i)} gets another image of its store")
         if image != self.clone_store(i):
             self.faulty.add(self.device(i).node_id)
+            self._tamper(i)
         self.device(i).store.put_back(image)
+
+    def _tamper(self, i):
+        """Until it has rejoined, nobody wonders what the device thinks of its memory."""
+        self.tampered[i] = self.device(i).boots
 
     def _require_off(self, *ids):
         for i in ids:

@@ -101,6 +101,7 @@ class Sim(Power):
         self.command = command or f"tinybft simulate --seed {seed} --replicas {replicas}"
         self.faulty = set()
         self.faulty_clients = set()
+        self.tampered = {}  # device: in which of its boots more than power struck its memory
         self.handles = []
         self.message_count = 0
         self._service = service

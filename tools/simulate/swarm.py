@@ -64,7 +64,7 @@ class Plan:
             plan.faults.append(Fault(kind, begin, end, _DRAWN[kind](draw, ids)))
         plan.stay_off = tuple(sorted(v for v in victims if draw.random() < 0.3))
         if sim.config.DURABLE:
-            plan.faults += _power_faults(draw, ids, length)
+            plan.faults += _power_faults(draw, ids, length, sim.config.STATE_DURABLE)
         return plan
 
     def kept(self, indices):
@@ -101,10 +101,11 @@ def _some_partition(draw, ids):
     return (tuple(tuple(sorted(group)) for group in groups),)
 
 
-def _power_faults(draw, ids, length):
+def _power_faults(draw, ids, length, has_state):
+    """has_state: the state is durable too; else a group keeps it as long as a quorum is on."""
     faults = []
-    for _ in range(draw.randint(1, 5)):
-        kind = draw.choice(_POWER_KINDS)
+    for _ in range(draw.randint(1, 5) if has_state else 1):
+        kind = draw.choice(_POWER_KINDS) if has_state else "rolling_restarts"
         begin = draw.randrange(length)
         end = begin + int(2000 ** draw.random())
         faults.append(Fault(kind, begin, min(end, length), _POWER_DRAWN[kind](draw, ids)))
