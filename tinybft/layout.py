@@ -136,7 +136,7 @@ def durable_rows(config):
             ("dirty", (config.CHECKPOINT_COUNT + 1) * pages, "(W/K + 2) x a bit per page"),
             ("results", 4 * config.CLIENT_COUNT, "clients x request id 4"),
         ]
-    return tuple(("durability", *row, "other") for row in rows)
+    return tuple([("durability",) + row + ("other",) for row in rows])
 
 
 def areas(config):

@@ -15,6 +15,7 @@ from tests.tinybft.durable import (
 from tests.tinybft.test_rules_new_view_backup import agree_in, of_view, wanted
 from tests.tinybft.views import NULL, acknowledge, elect, join, one, pre_prepared, prepared, where
 from tinybft import faults, wire
+from tinybft.layout import SLOT_HEADER_LENGTH
 
 # --- all of it: every message of a story, every temptation ---
 
@@ -108,8 +109,6 @@ def test_nothing_is_contradicted_when_power_goes_between_two_writes():
 
 def test_nothing_is_contradicted_when_power_goes_within_a_write():
     for own_id, story in STORIES:
-        if story == agreed_again:
-            continue  # the batch whose header is torn is agreed a third time, then executed
         bench = Device(own_id)
         story(bench)
         for _ in every_cut(bench):
@@ -392,11 +391,12 @@ def test_batch_learned_between_views_is_executed_again():
 
 
 def test_overruled_batch_at_every_write():
-    """Whichever write was the last one before the power went."""
+    """Whichever write was the last one before the power went, or was under way."""
     for mode in MODES:
-        bench, _, _ = overruled(mode)
-        for _ in every_write(bench):
-            tempt(bench)
+        for moments in (every_write, every_cut):
+            bench, _, _ = overruled(mode)
+            for _ in moments(bench):
+                tempt(bench)
 
 
 # --- views ---
@@ -689,3 +689,52 @@ def test_header_is_written_once():
     bench.prepare(3, 1, digest)
     assert votes(bench, wire.COMMIT) == {(1, digest)}
     assert [len(row[3]) for row in bench.writes].count(51) == 0, "only the batch and a flag"
+
+
+def test_primary_does_not_count_itself_as_a_backup_after_a_restart():
+    bench = Device(0)
+    request = bench.request(4, 1, b"\x041")
+    bench.feed(request)
+    digest = bench.batch([request]).digest
+    bench.restart()
+    bench.prepare(1, 1, digest)
+    assert not bench.sent(wire.COMMIT)
+    bench.prepare(2, 1, digest)
+    assert votes(bench, wire.COMMIT) == {(1, digest)}
+
+
+def test_batch_is_written_once():
+    bench = Device(2)
+    digest = pre_prepared(bench, 1)
+    bench.restart()
+    bench.prepare(3, 1, digest)
+    assert votes(bench, wire.COMMIT) == {(1, digest)}
+    assert [len(row[3]) for row in bench.writes] == [1], "the flag"
+
+
+def test_commits_of_a_later_view_that_was_left_commit_after_a_restart():
+    bench = Device(3)
+    bench.begin_view(1)
+    digest = prepared(bench, 1, 1, 1)
+    join(bench, 2)
+    bench.restart()
+    for sender in (0, 1):
+        assert bench.commit(sender, 1, digest, 1) == 0
+    assert bench.ran() == [b"\x041"]
+
+
+def test_batch_of_p_that_was_lost_is_kept_again_when_it_prepares_again():
+    bench = Device(3)
+    digest = prepared(bench, 1)
+    claim = ((1, 0, digest),)
+    bench.begin_view(1, (digest,), claim, claim)
+    stride = (bench.map["stable"] - bench.map["slots"]) // bench.config.SLOT_COUNT
+    bench.rot("slots", (bench.config.WINDOW + 1) * stride + SLOT_HEADER_LENGTH + 8 + 12)
+    bench.restart()
+    bench.prepare(2, 1, digest, 1)
+    bench.begin_view(4)
+    pre_prepared(bench, 1, 2, 4)
+    bench.restart()
+    claim = ((1, 1, digest),)
+    bench.begin_view(8, (digest,), claim, claim)
+    assert of_view(bench, wire.PREPARE, 8) == [(1, digest)]

@@ -17,7 +17,7 @@ from tests.tinybft.group import make_crypto
 from tests.tinybft.views import join, one, pre_prepared, prepared
 from tinybft import wire
 from tinybft.identity import MEMBER, format_store, put_identity
-from tinybft.layout import IDENTITY_LENGTH, areas
+from tinybft.layout import IDENTITY_LENGTH, SLOT_HEADER_LENGTH, areas
 from tinybft.records import Records
 from tinybft.request_ids import StoreError
 
@@ -188,7 +188,7 @@ def test_rotten_batch_that_prepared_makes_it_stand_aside():
     for mode in MODES:
         bench = Device(2, mode)
         prepared(bench, 1)
-        bench.rot("slots", slot_at(bench, 1) + 51 + 8 + 12)
+        bench.rot("slots", slot_at(bench, 1) + SLOT_HEADER_LENGTH + 8 + 12)
         bench.restart()
         assert aside(bench)
 
@@ -197,7 +197,7 @@ def test_rotten_batch_that_did_not_prepare_is_one_that_was_not_written():
     for mode in MODES:
         bench = Device(2, mode)
         digest = pre_prepared(bench, 1)
-        bench.rot("slots", slot_at(bench, 1) + 51 + 8 + 12)
+        bench.rot("slots", slot_at(bench, 1) + SLOT_HEADER_LENGTH + 8 + 12)
         bench.restart()
         assert bench.core.durability.trusted_at_boot
         assert bench.pre_prepare(0, 1, one(bench, 7)) != 0
@@ -233,11 +233,11 @@ def test_committed_flag_with_a_flipped_bit_says_the_same():
 
 
 def forge(bench, index, seqno, view, digest=bytes(32), kind=1):
-    """A good record with this content in the header of a slot."""
+    """A good record with this content in the first place of a slot's header."""
     headers = bench.core.durability.headers
     payload = u32(seqno) + u32(view) + digest + bytes((kind,))
     headers.stage[headers.at : headers.at + 41] = payload
-    headers.write(index, 41)
+    headers.write(2 * index, 41)
 
 
 def test_header_in_the_wrong_place_is_not_believed():

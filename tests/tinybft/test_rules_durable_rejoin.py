@@ -3,7 +3,7 @@
 from tests.tinybft.bench import u32
 from tests.tinybft.durable import MIRROR, MODES, PROTOCOL, Device, leave, tempt
 from tests.tinybft.test_rules_new_view_backup import fetch_all
-from tests.tinybft.views import acknowledge, one, pre_prepared, prepared, where
+from tests.tinybft.views import acknowledge, join, one, pre_prepared, prepared, where
 from tinybft import wire
 
 BINDING = (
@@ -289,6 +289,45 @@ def test_state_is_fetched_while_aside():
     fetch_all(bench)
     assert bench.own_checkpoint(2) == digest
     assert is_aside(bench)
+
+
+def test_nothing_of_the_old_memory_is_left():
+    """Whatever was rotten in it: who has rejoined can be restarted, and nothing needs mending."""
+    stable = 4 + 3 + 8
+    for mode in (MIRROR, PROTOCOL):
+        for area, offset in (("stable", stable), ("view", 30), ("acks", 3 * 44 + 10)):
+            rejoined(mode, area, offset)
+        bench = Device(2)
+        stride = (bench.map["stable"] - bench.map["slots"]) // bench.config.SLOT_COUNT
+        for index in (0, 3, 7):
+            rejoined(mode, "slots", index * stride + 20)
+
+
+def rejoined(mode, area, offset):
+    bench = Device(2, mode)
+    for seqno in (1, 2, 3):
+        bench.execute(seqno, seqno)
+    bench.stabilise(2)
+    prepared(bench, 3 + 1)
+    for view in (1, 2):
+        join(bench, view)
+    for sender in (0, 1, 3):
+        bench.feed(bench.view_change(sender, 2))
+    bench.rot(area, offset)
+    bench.restart()
+    if not is_aside(bench):
+        return  # that record was not in use
+    del bench.writes[:]
+    for _ in range(60):
+        bench.core.scrub.step()
+    assert bench.writes == [], (area, "remembered")
+    told(bench, {0: 2, 1: 2, 3: 2})
+    follow(bench, 1, 6)
+    told(bench, {0: 6})
+    assert not is_aside(bench)
+    bench.restart()
+    assert bench.core.durability.trusted_at_boot, (area, offset)
+    assert (bench.progress.view, bench.progress.low_mark) == (0, 6)
 
 
 # --- its own client ---

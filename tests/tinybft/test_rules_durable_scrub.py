@@ -216,3 +216,21 @@ def test_block_that_changed_since_the_image_waits_for_the_next_checkpoint():
     bench.core.state.raw[1] ^= 4
     scrub(bench)
     assert bytes(bench.core.state.raw) == bytes(wrong) or bench.core.transfer.running
+
+
+def test_view_that_was_restored_is_mended_as_it_was():
+    """Left and not begun: the record that is written anew must not say that it is active."""
+    for is_active in (True, False):
+        bench = Device(2)
+        if is_active:
+            bench.begin_view(1)
+        else:
+            join(bench, 1)
+        bench.restart()
+        bench.rot("view", 30)
+        second = (bench.map["acks"] - bench.map["view"]) // 2
+        bench.rot("view", second + 30)
+        assert scrub(bench) == 1
+        bench.restart()
+        assert bench.core.durability.trusted_at_boot
+        assert (bench.progress.view, bool(bench.progress.active)) == (1, is_active)

@@ -385,3 +385,52 @@ def test_request_ids_after_every_moment():
         pre_prepared(bench, number + 1)
     for _ in every_moment(bench):
         submitted(bench)
+
+
+# --- nothing is done twice ---
+
+
+def test_restart_writes_nothing_and_tells_nothing_that_is_stable():
+    for mode in MODES:
+        bench = executed(Device(2, mode), 2, 2)
+        bench.restart()
+        areas = ("identity", "slots", "stable", "view", "acks", "pages", "results")
+        first = min([bench.map[area] for area in areas])
+        last = bench.map.get("blocks", bench.map["size"])
+        assert not [row for row in bench.writes if first <= row[2] < last]
+        assert bench.out == []
+
+
+def fetch_from(source, bench):
+    """The state of checkpoint 2, as `source` has it."""
+    for level, mask, kind in ((1, 0, wire.META_DATA), (0, 1, wire.DATA)):
+        count = source.core.state.tree.leaf_count if mask else 1
+        for index in range(count):
+            source.tick(5)
+            body = bytes((level, 0, index, 0, mask, 0))
+            source.feed(source.message(wire.FETCH, 3, 0, 2, body))
+            answer = source.sent(kind, 3)[-1][16:-8]
+            if bench.core.transfer.running:
+                bench.feed(bench.message(kind, bench.core.transfer._source, 0, 2, answer))
+    assert not bench.core.transfer.running
+
+
+def test_image_that_has_rotted_is_written_whole_again():
+    """Also the block that no later batch changes: the second client's part of the table."""
+    source = Bench(1)
+    bench = Device(2)
+    for node in (source, bench):
+        node.agree(1, node.batch([node.request(3, 1, b"\x04a")]))
+        node.execute(2, 2)
+        node.stabilise(2)
+    for address in range(bench.map["pages"], bench.map["results"], 8):
+        bench.store.octets[address] ^= 1
+    bench.restart()
+    assert bench.core.transfer.running
+    fetch_from(source, bench)
+    for seqno in (4, 6):
+        bench.execute(seqno - 1, seqno - 1)
+        bench.execute(seqno, seqno)
+        bench.stabilise(seqno)
+        bench.restart()
+        assert mark(bench) == (seqno, seqno) and not bench.core.transfer.running
