@@ -19,7 +19,8 @@ is on the air until the end, each message's time, sender, receivers and header, 
 was in the first one's run, or the cut is "astray".
 
 With `--double`, such a run goes on to some write of the same replica (while it recovers, or soon
-after) or of another one, and cuts power there, in the same manner, at some of its bytes.
+after) or of another one, and cuts power there, in the same manner, at some of its bytes; second
+cuts are counted then.
 
 A run is a function of what its command line says, and can be seen again alone.
 """
@@ -426,19 +427,19 @@ class Explorer:
         children = Children(lambda result: _compare(tally, met, result), 1)
         # Untouched: what was to be trusted before the write is to be trusted after a cut.
         was_trusted = self._recoveries.of(replica, store.octets).is_trusted
-        tally.points = len(chosen)
+        tally.points = 0 if seconds else len(chosen)
         for byte in chosen:
             for torn in ("old", "random", "new") if byte == write[2] - 1 else ("old", "random"):
                 cut, seed = strike(byte, torn)
                 found = self._recoveries.of_cut(replica, store, write, (byte, torn, seed))
-                tally.cuts += 1
+                tally.cuts += not seconds
                 if found.error or was_trusted and not found.is_trusted:
                     words = found.error or "a write that did not finish, and it trusts no more"
                     tally.violations.append(["boot", words, cut.command()])
                 is_new = found.print not in met
                 if is_new:
                     met[found.print] = None
-                    tally.different += 1
+                    tally.different += not seconds
                 elif draw.random() >= self._sample or seconds:
                     continue
                 for second in range(1, 1 + seconds) if seconds else (0,):
