@@ -256,6 +256,18 @@ def test_state_above_the_low_mark_that_was_fetched_is_the_image():
     assert bench.own_checkpoint(2) == digest
 
 
+def test_low_mark_that_comes_up_to_the_image_is_kept():
+    """The state was there before: nothing but the mark is written."""
+    digest = executed(Bench(1), 2, 2).own_checkpoint(2)
+    bench = Device(2)
+    bench.core.transfer.start(2, digest, 0)
+    fetch_all(bench)
+    bench.stabilise(2)
+    assert mark(bench) == (2, 2)
+    bench.restart()
+    assert mark(bench) == (2, 2)
+
+
 def test_power_cut_amid_a_transfer_leaves_no_mixture():
     bench = executed(Device(2), 2, 2)
     digest = bench.own_checkpoint(2)
