@@ -205,6 +205,14 @@ class Durability(SlotRecords):
 
     # --- for people ---
 
+    def bytes_reserved(self):
+        """As allocated, for comparison with `layout.durable_rows`."""
+        length = len(self.stage) + len(self.known) + len(self.said)
+        if self.image:
+            length += self.image.bytes_reserved() + self.results.bytes_reserved()
+            length += self.core.state.dirty.bytes_reserved()
+        return length
+
     def report(self):
         mode = "rejoining" if self.abstains else "member"
         if self._recovery.lacks_state():

@@ -157,6 +157,9 @@ class Image:
         self._first = -1
         self._write_block(state, index, block, True)
 
+    def bytes_reserved(self):
+        return len(self._modified) + len(self._places)
+
     def forget(self):
         """Nothing in it can be trusted: the next checkpoint is written whole."""
         self.seqno = 0

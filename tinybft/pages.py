@@ -15,6 +15,9 @@ class DirtyPages:
         self._now = bytearray(self._length)
         self._held = bytearray(self._length * config.CHECKPOINT_COUNT)
 
+    def bytes_reserved(self):
+        return len(self._now) + len(self._held)
+
     @micropython.native
     def mark(self, offset, length):
         page = offset // self._page_length

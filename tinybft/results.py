@@ -55,6 +55,9 @@ class Results:
                 length = records.length - _ID_LENGTH
                 core.replies.restore_result(client, number, records.stage, at, length)
 
+    def bytes_reserved(self):
+        return len(self._saved)
+
     def clear(self):
         for client in range(self._records.count):
             self._records.clear(client)

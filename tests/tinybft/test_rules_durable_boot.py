@@ -17,7 +17,7 @@ from tests.tinybft.group import make_crypto
 from tests.tinybft.views import join, one, pre_prepared, prepared
 from tinybft import wire
 from tinybft.identity import MEMBER, format_store, put_identity
-from tinybft.layout import IDENTITY_LENGTH, SLOT_HEADER_LENGTH, areas
+from tinybft.layout import IDENTITY_LENGTH, SLOT_HEADER_LENGTH, areas, durable_rows
 from tinybft.records import Records
 from tinybft.request_ids import StoreError
 
@@ -322,3 +322,10 @@ def test_memory_that_is_not_trusted_never_becomes_so_by_a_power_cut():
                 bench.restart()
                 for count in moments(bench):
                     assert aside(bench), (area, count)
+
+
+def test_ram_is_what_the_table_says():
+    for mode in MODES:
+        bench = Device(2, mode)
+        rows = durable_rows(bench.config)
+        assert bench.core.durability.bytes_reserved() == sum([row[2] for row in rows])
