@@ -446,3 +446,18 @@ def test_image_that_has_rotted_is_written_whole_again():
         bench.stabilise(seqno)
         bench.restart()
         assert mark(bench) == (seqno, seqno) and not bench.core.transfer.running
+
+
+def test_result_that_came_with_a_fetched_state_is_told_by_its_digest():
+    """It was never here: nothing is kept in its name."""
+    source = Bench(3)
+    for seqno in (1, 2):
+        source.execute(seqno, seqno, LONG)
+    source.stabilise(2)
+    bench = Device(2)
+    bench.core.transfer.start(2, source.own_checkpoint(2), 0)
+    fetch_from(source, bench)
+    bench.stabilise(2)
+    for _ in range(2):
+        assert repeated(bench, 2)[0] & wire.FLAG_DIGEST
+        bench.restart()
