@@ -738,3 +738,15 @@ def test_batch_of_p_that_was_lost_is_kept_again_when_it_prepares_again():
     claim = ((1, 1, digest),)
     bench.begin_view(8, (digest,), claim, claim)
     assert of_view(bench, wire.PREPARE, 8) == [(1, digest)]
+
+
+# --- a view that began behind a checkpoint ---
+
+
+def test_nothing_is_ordered_at_or_below_the_checkpoint_of_the_view_after_a_restart():
+    bench = Device(2)
+    bench.begin_view(1, c=((0, bench.genesis), (2, OTHER)), checkpoint=(2, OTHER))
+    bench.restart()
+    for seqno in (1, 2):
+        batch = one(bench, seqno)
+        assert bench.pre_prepare(1, seqno, batch, 1) == faults.OUTSIDE_WINDOW

@@ -73,6 +73,7 @@ def test_primary_says_nothing_that_binds():
     bench = wiped(0)
     bench.feed(bench.request(4, 1, b"\x041"))
     bench.tick(20)
+    assert bench.core.agreement.last_proposed == 0
     digest = one(bench, 1).digest
     for sender in (1, 2):
         bench.prepare(sender, 1, digest)
@@ -91,7 +92,7 @@ def test_view_changes_are_followed_and_nothing_is_said():
     for sender in (0, 2, 3):
         bench.status(sender, 1, False)
     bench.tick(50)
-    assert bound(bench) == []
+    assert bound(bench) == [] and where(bench) == (1, False)
     bench = wiped(2)
     bench.begin_view(1)
     assert where(bench) == (1, True)
@@ -275,6 +276,15 @@ def test_restart_while_aside_begins_anew():
     follow(bench, 5, 6)
     told(bench, {0: 6})
     assert not is_aside(bench)
+
+
+def test_identity_that_rots_meanwhile_is_not_mended_to_a_members():
+    bench = wiped(2)
+    bench.rot("identity", 5)
+    for _ in range(60):
+        bench.core.scrub.step()
+    bench.restart()
+    assert is_aside(bench)
 
 
 def test_state_is_fetched_while_aside():

@@ -420,8 +420,8 @@ def fetch_from(source, bench):
         for index in range(count):
             source.tick(5)
             body = bytes((level, 0, index, 0, mask, 0))
-            source.feed(source.message(wire.FETCH, 3, 0, 2, body))
-            answer = source.sent(kind, 3)[-1][16:-8]
+            source.feed(source.message(wire.FETCH, 0, 0, 2, body))
+            answer = source.sent(kind, 0)[-1][16:-8]
             if bench.core.transfer.running:
                 bench.feed(bench.message(kind, bench.core.transfer._source, 0, 2, answer))
     assert not bench.core.transfer.running
@@ -429,10 +429,10 @@ def fetch_from(source, bench):
 
 def test_image_that_has_rotted_is_written_whole_again():
     """Also the block that no later batch changes: the second client's part of the table."""
-    source = Bench(1)
+    source = Bench(3)
     bench = Device(2)
     for node in (source, bench):
-        node.agree(1, node.batch([node.request(3, 1, b"\x04a")]))
+        node.agree(1, node.batch([node.request(1, 1, b"\x04a")]))
         node.execute(2, 2)
         node.stabilise(2)
     for address in range(bench.map["pages"], bench.map["results"], 8):
@@ -446,3 +446,18 @@ def test_image_that_has_rotted_is_written_whole_again():
         bench.stabilise(seqno)
         bench.restart()
         assert mark(bench) == (seqno, seqno) and not bench.core.transfer.running
+
+
+def test_result_that_came_with_a_fetched_state_is_told_by_its_digest():
+    """It was never here: nothing is kept in its name."""
+    source = Bench(3)
+    for seqno in (1, 2):
+        source.execute(seqno, seqno, LONG)
+    source.stabilise(2)
+    bench = Device(2)
+    bench.core.transfer.start(2, source.own_checkpoint(2), 0)
+    fetch_from(source, bench)
+    bench.stabilise(2)
+    for _ in range(2):
+        assert repeated(bench, 2)[0] & wire.FLAG_DIGEST
+        bench.restart()
