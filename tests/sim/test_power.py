@@ -61,8 +61,9 @@ _LONG = ("batch", "client_table", "handover", "rejoin", "transfer", "outage")
 @pytest.mark.parametrize("scene", SCENES)
 def test_f50_f31_cut_at_some_bytes_of_each_scene(scene):
     tally = Explorer(Cut(scene), every=401 if scene in _LONG else 101).run()
-    assert_found(tally.violations)
-    assert tally.points >= 4 and tally.runs > 2 * tally.points
+    assert_found(tally.violations + tally.astray)
+    assert tally.points >= 4 and tally.cuts >= 2 * tally.points
+    assert 0 < tally.different < tally.runs
 
 
 @pytest.mark.parametrize("scene", ["view_change", "handover"])
@@ -78,7 +79,16 @@ def test_f50_several_cut_at_random_bytes(scene):
 
 
 def test_f50_a_second_cut_during_recovery_or_after():
-    assert_found(Explorer(Cut("slide"), every=401, seconds=6).run().violations)
+    tally = Explorer(Cut("slide"), every=801, seconds=2).run()
+    assert_found(tally.violations + tally.astray)
+    assert tally.cuts > 30
+
+
+def test_cuts_that_recover_the_same_go_the_same_way():
+    """Every byte of a scene, all of them run: what is left out elsewhere is nothing new."""
+    tally = Explorer(Cut("operation"), every=13, sample=1).run()
+    assert_found(tally.violations + tally.astray)
+    assert tally.runs == tally.cuts + 1 and 0 < tally.different < tally.cuts
 
 
 def test_one_cut_is_what_the_explorer_saw():
@@ -95,7 +105,7 @@ def test_one_cut_is_what_the_explorer_saw():
 # --- all off, one off after the other
 
 
-@pytest.mark.parametrize("seed", range(4 * len(SEEDS)))
+@pytest.mark.parametrize("seed", range(2 * len(SEEDS)))
 def test_f52_all_off_at_random_points_on_in_random_order(seed):
     sim = make(seed)
     load = Load(sim)
@@ -122,18 +132,18 @@ def test_f52_of_seven(seed):
     finish(sim, load)
 
 
-@pytest.mark.parametrize("off_ms", [0, 20, 400])
-@pytest.mark.parametrize("seed", SEEDS)
-def test_f53_rolling_restarts_every_half_second(seed, off_ms):
+@pytest.mark.parametrize("seed", range(len(SEEDS) + 1))
+def test_f53_rolling_restarts_every_half_second(seed):
     """Nobody waits for anybody; requests are answered all the time."""
+    off_ms = (0, 20, 400)[seed % 3]
     sim = make(seed)
     load = Load(sim, clients=[CLIENT])
-    for turn in range(16):
+    for turn in range(8):
         sim.crash(turn % 4)
         sim.run(off_ms)
         sim.restart(turn % 4)
         sim.run(500 - off_ms)
-    assert len(sim.handles) > 50
+    assert len(sim.handles) > 25
     finish(sim, load)
 
 
@@ -216,7 +226,7 @@ def test_f55_some_bits_of_each_area_flip(is_on):
     starts = [8 * at for name, at in table.items() if name != "size"]
     bits = sorted({*starts, *(at + 19 for at in starts), *range(0, flips.bit_count, 1301)})
     flips.run(bits)
-    assert_found(flips.violations)
+    assert_found(flips.violations + flips.astray)
     assert sum(flips.became.values()) == len(bits)
 
 
@@ -312,7 +322,7 @@ def test_f56_putting_back_what_is_there_changes_nothing():
 
 
 @pytest.mark.parametrize("victim", [0, AWAY])
-@pytest.mark.parametrize("number", range(0, 24, 24 // (4 * len(SEEDS)) or 1))
+@pytest.mark.parametrize("number", range(0, 24, 24 // (2 * len(SEEDS)) or 1))
 def test_f57_an_acknowledged_write_is_lost(victim, number):
     sim = make(11)
     fill(sim)
@@ -328,7 +338,7 @@ def test_f57_an_acknowledged_write_is_lost(victim, number):
 # --- everything together
 
 
-@pytest.mark.parametrize("seed", range(1, 10 * len(SEEDS) + 1))
+@pytest.mark.parametrize("seed", range(1, 4 * len(SEEDS) + 1))
 def test_f66_power_fails_as_the_weather_changes(seed):
     job = Job(seed=seed, durable="mirror")
     sim = make(seed, command=job.command())
