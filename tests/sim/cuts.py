@@ -47,7 +47,7 @@ from tools.simulate.sim import Sim
 _OFF_MS = (0, 1, 20, 200, 1500)
 _SECOND_BYTES_MAX = 3000
 _SECOND_WRITES_MAX = 60
-_SECOND_CUTS_MAX = 40  # bytes of one write at which a second cut strikes
+_SECOND_CUTS_MAX = 400  # bytes of one write at which a second cut strikes
 _SHOWN = 5
 
 
