@@ -213,7 +213,11 @@ class Rejoin(Scene):
             self.submit(CLIENT)
 
     def is_over(self):
-        return not self.sim.abstains(AWAY) and super().is_over()
+        over = super().is_over()
+        if over and self.sim.abstains(AWAY):  # the window has to move on
+            self.submit(CLIENT)
+            return False
+        return over
 
 
 class Outage(Scene):
