@@ -2,6 +2,7 @@
 
 import multiprocessing
 import time
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field, replace
 
 from tools.simulate.campaigns import CAMPAIGNS
@@ -115,9 +116,13 @@ def run_jobs(jobs, process_count, on_result):
         return
     context = multiprocessing.get_context("fork")
     chunk = max(1, min(16, len(jobs) // (4 * process_count)))
-    with context.Pool(process_count) as pool:
-        for result in pool.imap(run_job, jobs, chunk):
-            on_result(result)
+    with ProcessPoolExecutor(process_count, mp_context=context) as pool:
+        try:
+            for result in pool.map(run_job, jobs, chunksize=chunk):
+                on_result(result)
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
 
 
 def shrunk(result):
