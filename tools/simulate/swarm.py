@@ -226,10 +226,19 @@ class _Course:
     def _begin_rolling_restarts(self, order):
         """The next one every half a second (F53), to the end of all faults."""
         if self.loaded:
-            if self._has_weather(order[0]):
+            if self._may_forget_state(order[0]) and self._has_weather(order[0]):
                 self.sim.restart(order[0])
             order = order[1:] + order[:1]
             self.sim.after(_ROLLING_MS, lambda: self._begin_rolling_restarts(order))
+
+    def _may_forget_state(self, i):
+        """Where the state is RAM, nobody restarts until all others have fetched it: it is lost
+        when the last one that has it loses power, whatever the protocol does."""
+        sim = self.sim
+        if sim.config.STATE_DURABLE or not sim.config.DURABLE:
+            return True
+        others = [core for j in sim.replicas if j != i and (core := sim.core(j))]
+        return not any(core.transfer.running for core in others)
 
     def _has_weather(self, i):
         """It is on and correct: who is Byzantine has a story of its own."""
