@@ -8,7 +8,12 @@ from hal.sim import World
 from hal.sim_radio import RATES, Radio, airtime_us, frame_length
 
 CONFIG = SimpleNamespace(
-    CLIENT_COUNT=5, REPLICA_COUNT=4, TAG_LENGTH=8, FRAME_LENGTH=250, MESSAGE_LENGTH_MAX=1152
+    CLIENT_COUNT=5,
+    REPLICA_COUNT=4,
+    TAG_LENGTH=8,
+    FRAME_LENGTH=250,
+    MESSAGE_LENGTH_MAX=1152,
+    NVM_LENGTH=0,
 )
 
 
