@@ -8,8 +8,8 @@ Taking up again: the image is loaded and checked by its root digest (bad: the st
 fetched from the others), view, P and Q and the NEW-VIEW come from the view record, the slots
 from their headers; a batch is believed if its digest, computed anew from its bodies, is the
 header's. Then, in the first step, committed batches are executed again, and what the NEW-VIEW
-names and this replica had not yet said is said. Nothing is written by this, so a power cut in the
-midst of it changes nothing.
+names and this replica had not yet said is said. Nothing that a later boot reads is written by the
+loading, so a power cut in the midst of it changes nothing.
 
 Runs at boot only, and allocates.
 """
