@@ -18,8 +18,8 @@ checkpoint digests follow from the batches.
 
 Each method below is called before the message is sent and returns when its bytes are there;
 what is there already is not written again. Where the bytes lie: layout.py; why a torn write
-does no harm: records.py, slot_records.py, image.py; reading all of it back: recovery.py. `Volatile` takes the
-place of this for regions in RAM.
+does no harm: records.py, slot_records.py, image.py; reading all of it back: recovery.py.
+`Volatile` takes the place of this for regions in RAM.
 
 Allocates nothing outside hashing.
 """
