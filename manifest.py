@@ -40,8 +40,9 @@ package("tinybft", files=modules("tinybft"))
 if options.apps:
     package("tinybft", files=[f"apps/{name}" for name in modules("tinybft/apps")])
 package("hal", files=[name for name in modules("hal") if not name.startswith(elsewhere)])
-include("$(MPY_DIR)/extmod/asyncio")
-if options.port and options.hal == "esp32c3":
-    freeze("$(PORT_DIR)/modules")
+if options.hal == "esp32c3":
+    include("$(MPY_DIR)/extmod/asyncio")
+if options.port:
+    freeze("$(PORT_DIR)/modules" if options.hal == "esp32c3" else "boards/VIRT_RV32/modules")
 if options.main:
     module("main.py", base_path=f"boards/{BOARDS[options.hal]}")

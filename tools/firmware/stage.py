@@ -39,6 +39,8 @@ def stage(folder, config_path, board, main=None, includes=()):
         for name in ("tinybft", "hal"):
             _copy(ROOT / name, folder / name)
         _copy(ROOT / "manifest.py", folder / "manifest.py")
+        if (ROOT / "boards" / board / "modules").is_dir():
+            _copy(ROOT / "boards" / board / "modules", folder / "boards" / board / "modules")
         _copy(main, folder / "boards" / board / "main.py")
         for path in includes:
             _copy(path, folder / "application" / path.name)
