@@ -164,5 +164,5 @@ def test_micropython_reads_the_same(tmp_path, monkeypatch, board, port):
     assert len(theirs) == len(set(theirs))
     own = {file.target_path for file in reader.files() if str(tmp_path) in str(file.full_path)}
     assert own == set(frozen_files(manifest))
-    assert "asyncio/core.py" in theirs and ("_boot.py" in theirs) == (port == "esp32")
+    assert ("asyncio/core.py" in theirs) == ("_boot.py" in theirs) == (port == "esp32")
     sys.modules.pop("manifestfile")

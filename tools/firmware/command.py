@@ -28,7 +28,7 @@ from tools.firmware.stage import PLATFORMS, stage
 )
 @click.option("--output", metavar="DIR", help="Instead of build/firmware/BOARD.")
 @click.option("--sizes", is_flag=True, help="Only say what each frozen module takes.")
-def firmware(board, file, name, micropython, idf, mbedtls, main, includes, output, sizes):  # noqa: PLR0913
+def firmware(board, file, name, micropython, idf, mbedtls, main, includes, output, sizes):
     """Build MicroPython with a replica frozen into it, and say what it takes.
 
     The board TINYBFT_C3 needs MicroPython 1.29 or newer and ESP-IDF 5.5.2.

@@ -60,9 +60,11 @@ class _Reader:
             raise FileNotFoundError(f"no module {path}")
         self.files[Path(module_path).as_posix()] = path
 
-    def freeze(self, path, script=None, opt=None):
+    def freeze(self, path):
+        """Every module below a folder, named from there."""
         if not path.startswith("$("):
-            raise ValueError("freeze() of own files: use package() or module()")
+            for file in sorted(Path(path).rglob("*.py")):
+                self.module(file.relative_to(path), path)
 
 
 def frozen_files(manifest, **options):
