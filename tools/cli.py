@@ -20,6 +20,7 @@ COMMANDS = {
     "kv": "tools.cluster.commands:kv",
     "bench": "tools.cluster.bench:bench",
     "simulate": "tools.simulate.command:simulate",
+    "firmware": "tools.firmware.command:firmware",
 }
 
 
