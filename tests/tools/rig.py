@@ -37,7 +37,7 @@ class Rig:
     def power_on(self):
         board, terminal = pty.openpty()
         tty.setraw(terminal)
-        self.process = subprocess.Popen(
+        process = subprocess.Popen(
             [
                 Path(sys.executable).with_name("micropython"),
                 "-i",
@@ -53,11 +53,12 @@ class Rig:
             start_new_session=True,
         )
         os.close(terminal)
-        self.console = b""
+        console = b""
+        while "busy" not in self._arguments and b">>> " not in console:
+            console += os.read(board, 1000)
+        # Only now is it the other thread's to read.
         self._board = board
-        if "busy" not in self._arguments:
-            while b">>> " not in self.console:
-                self.console += os.read(board, 1000)
+        self.process = process
 
     def power_off(self):
         self.process.send_signal(signal.SIGKILL)
