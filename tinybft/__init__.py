@@ -10,7 +10,15 @@ tinybft.format_store(hal.store, config, replica_id, hal.crypto.digest_into)
 
 from tinybft.identity import format_store
 from tinybft.memory import Memory
-from tinybft.node import Busy, Node, Rejoining, RequestTooLarge, Timeout, TinyBFTError
+from tinybft.node import (
+    Busy,
+    Node,
+    Rejoining,
+    RequestTooLarge,
+    Stopped,
+    Timeout,
+    TinyBFTError,
+)
 from tinybft.request_ids import StoreError
 from tinybft.service import Service
 
@@ -21,6 +29,7 @@ __all__ = (
     "Rejoining",
     "RequestTooLarge",
     "Service",
+    "Stopped",
     "StoreError",
     "Timeout",
     "TinyBFTError",
