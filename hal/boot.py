@@ -19,8 +19,10 @@ from hal.store import StoreError
 
 if sys.platform == "esp32":
     from hal import esp32c3 as platform
-else:
+elif sys.platform == "qemu":
     from hal import virt as platform
+else:
+    from hal import unix_board as platform
 
 
 def boot(service, config=None, background=True):
