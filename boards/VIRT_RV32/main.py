@@ -1,0 +1,4 @@
+from hal.boot import boot
+from tinybft.apps.kv import KeyValueStore
+
+node = boot(KeyValueStore())

@@ -1,0 +1,68 @@
+"""Power-on of a replica on a device: radio first, regions once, then a node that serves.
+
+A board's main.py is three lines:
+
+    from hal.boot import boot
+    from tinybft.apps.kv import KeyValueStore
+    node = boot(KeyValueStore())
+
+The node goes on in the background: the REPL, or whatever follows in main.py, has the device
+beside it (`import tinybft.repl as t`). What hinders a start is said in words on the console,
+and the REPL comes up without a node: a replica never runs with half of what it needs.
+"""
+
+import gc
+import sys
+
+from hal.crypto import Crypto
+from hal.keys import KeyFileError
+from hal.store import StoreError
+from tinybft.identity import format_store
+from tinybft.memory import Memory
+from tinybft.node import Node
+from tinybft.request_ids import StoreError as UntrustedStore
+
+if sys.platform == "esp32":
+    from hal import esp32c3 as platform
+else:
+    from hal import virt as platform
+
+
+def boot(service, config=None, background=True):
+    """A running Node, or None after saying why there is none.
+
+    background=False: the caller steps it (`node.run()`, or `await node.serve()`).
+    """
+    try:
+        node = start(service, config)
+    except (KeyFileError, StoreError, UntrustedStore) as error:
+        print("tinybft: not started: " + str(error))
+        return None
+    if background:
+        node.background()
+    return node
+
+
+def start(service, config=None):
+    """The same without a background; raises what hinders it."""
+    if config is None:
+        from tinybft import config
+    node_id, keys = platform.read_identity(config)
+    hal = platform.Hal(config, node_id, Crypto(node_id, keys, config.TAG_LENGTH))
+    memory = Memory(config)
+    node = Node(hal, config, service, memory)
+    gc.collect()
+    print("tinybft: replica %d of group %d serves" % (node_id, config.GROUP_ID))
+    return node
+
+
+def format_memory(config=None):
+    """Make this board's non-volatile memory that of a new replica: once, before its first start.
+
+    What it holds is given up. Requires an identity; nothing runs.
+    """
+    if config is None:
+        from tinybft import config
+    node_id, keys = platform.read_identity(config)
+    crypto = Crypto(node_id, keys, config.TAG_LENGTH)
+    format_store(platform.Hal(config, node_id, crypto).store, config, node_id, crypto.digest_into)

@@ -1,0 +1,1 @@
+"""`tinybft firmware`: MicroPython with the core, a HAL and a service frozen into it."""
