@@ -33,3 +33,7 @@ ValueError; what comes from outside is never an exception but a counter.
 """
 
 BROADCAST = -1
+
+
+class HalError(Exception):
+    """The platform refuses; the text says what to change."""

@@ -14,6 +14,7 @@ and the REPL comes up without a node: a replica never runs with half of what it 
 import gc
 import sys
 
+from hal import HalError
 from hal.crypto import Crypto
 from hal.keys import KeyFileError
 from hal.store import StoreError
@@ -35,7 +36,7 @@ def boot(service, config=None, background=True):
     """
     try:
         node = start(service, config)
-    except (KeyFileError, StoreError, UntrustedStore) as error:
+    except (HalError, KeyFileError, StoreError, UntrustedStore) as error:
         print("tinybft: not started: " + str(error))
         return None
     if background:

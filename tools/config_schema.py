@@ -240,7 +240,9 @@ PARAMETERS = (
     _radio("channel", Whole(1, 13, "the channels of 2.4 GHz that every country's rules know")),
     _radio("rate_mbit", Rate((1, 2, 5.5, 11, 6, 9, 12, 18, 24, 36, 48, 54)), "RADIO_RATE_KBIT"),
     _radio("power_save", Switch()),
-    _radio("watchdog_ms", Whole(0, 600000, "milliseconds up to ten minutes; 0 = off"), "WATCHDOG_MS"),
+    _radio(
+        "watchdog_ms", Whole(0, 600000, "milliseconds up to ten minutes; 0 = off"), "WATCHDOG_MS"
+    ),
     _fram("sda", Whole(0, 21, "GPIO numbers of the ESP32-C3")),
     _fram("scl", Whole(0, 21, "GPIO numbers of the ESP32-C3")),
     _fram("frequency", Whole(10000, 400000, "Hz; the ESP32-C3's I2C does 400 kHz")),

@@ -6,7 +6,7 @@ use themselves; nothing is repeated here. What a person can change about them st
 
 from collections import Counter
 
-from hal.air_sizes import air_memory_rows
+from hal.espnow_sizes import espnow_memory_rows
 from hal.fram_i2c import PARTS
 from hal.frames import FRAGMENT_COUNT_MAX, HEADER_LENGTH, frame_memory_rows
 from tinybft.layout import durable_rows
@@ -41,7 +41,7 @@ def broken_sizes(config):
 
 def static_rows(config):
     """((region, field, bytes, the sum in words, row of Table I), ...) of all static memory."""
-    frames = (*frame_memory_rows(config), *air_memory_rows(config))
+    frames = (*frame_memory_rows(config), *espnow_memory_rows(config))
     return (*region_rows(config), *durable_rows(config), *frames)
 
 
