@@ -9,7 +9,7 @@
 Rules:
 * A radio is heard by all: who is not meant drops a frame by its address, at the cost of a
   subtraction. The factor (2**16 by the golden ratio) keeps the addresses of two groups apart
-  if their ids differ by less than 900 and they have 5 nodes (8: 330; 26: 35).
+  if their ids differ by less than 233 and they have up to 8 nodes (26 nodes: 55).
 * Every fragment but the last is full, so fragment i belongs at i * (FRAME_LENGTH - 4) whatever
   came before it. At most 16 fragments.
 * A message of one fragment goes straight to the caller; it uses no buffer and no number.
