@@ -10,6 +10,14 @@ _QUEUE = 8
 current = None
 
 
+def set_current(board):
+    """Whose modules they are from now on; returns whose they were."""
+    global current
+    before = current
+    current = board
+    return before
+
+
 class Ether:
     """Carries ESP-NOW packets between boards, and datagrams through one access point."""
 
@@ -99,14 +107,11 @@ class Board:
         self.unscheduled = 0
 
     def __enter__(self):
-        global current
-        self._before = current
-        current = self
+        self._before = set_current(self)
         return self
 
     def __exit__(self, *_):
-        global current
-        current = self._before
+        set_current(self._before)
 
     def is_associated(self):
         since = self.associating_since
@@ -149,8 +154,9 @@ class Board:
                 self._queue[i] = self._queue[i + 1]
                 self._arguments[i] = self._arguments[i + 1]
             self._queued -= 1
-            with self:
-                function(argument)
+            before = set_current(self)
+            function(argument)
+            set_current(before)
         self._locked = False
 
 
