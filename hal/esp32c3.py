@@ -29,7 +29,6 @@ from tinybft.octets import copy
 
 __all__ = ("Hal", "HalError", "read_identity")
 
-_TICKS_MASK = const(0x3FFFFFFF)
 _TIMER_MS = const(2)
 _SLEEP_MS = const(20)  # while saving power: two ticks
 
@@ -39,7 +38,7 @@ def now_ms():
 
 
 def cycles():
-    return time.ticks_cpu() & _TICKS_MASK
+    return time.ticks_cpu()
 
 
 class Hal(Messages):
@@ -54,7 +53,7 @@ class Hal(Messages):
         self.store = _open_store(config, node_id, faults)
         self._nap_ms = _SLEEP_MS if config.RADIO_POWER_SAVE else 1
         self._callback = None
-        self._stepped_at = 0
+        self._stepped_at = time.ticks_ms()
         self._look_bound = self._look
         self._timer = None
         self._watchdog_ms = config.WATCHDOG_MS
@@ -64,7 +63,7 @@ class Hal(Messages):
         """Sleep until a frame may be there, or ms milliseconds; what is scheduled runs."""
         begin = time.ticks_ms()
         while not self._air.any():
-            left = ms - ((time.ticks_ms() - begin) & _TICKS_MASK)
+            left = ms - time.ticks_diff(time.ticks_ms(), begin)
             if left <= 0:
                 return
             time.sleep_ms(min(left, self._nap_ms))
@@ -74,7 +73,7 @@ class Hal(Messages):
         begin = time.ticks_ms()
         while True:
             await asyncio.sleep(0)
-            left = ms - ((time.ticks_ms() - begin) & _TICKS_MASK)
+            left = ms - time.ticks_diff(time.ticks_ms(), begin)
             if left <= 0 or self._air.any():
                 return
             self.wait(1)
@@ -102,7 +101,7 @@ class Hal(Messages):
         callback = self._callback
         if callback is None:
             return
-        late = (time.ticks_ms() - self._stepped_at) & _TICKS_MASK >= _TIMER_MS
+        late = time.ticks_diff(time.ticks_ms(), self._stepped_at) >= _TIMER_MS
         if late or self._air.any():
             callback()
             self._stepped_at = time.ticks_ms()

@@ -31,7 +31,6 @@ from hal.espnow_sizes import ring_length
 from hal.wifi_station import restart
 from tinybft.compat import const, micropython
 
-_TICKS_MASK = const(0x3FFFFFFF)
 _EVERYBODY = b"\xff\xff\xff\xff\xff\xff"
 _REFUSALS_MAX = const(2)
 _UNREADABLE_MAX = const(4)
@@ -75,7 +74,7 @@ class EspNowAir:
         self._any = self._espnow.any
         self._recvinto = self._espnow.recvinto
         self._send = self._espnow.send
-        self._restarted_at = time.ticks_ms() - _RESTART_INTERVAL_MS
+        self._restarted_at = time.ticks_add(time.ticks_ms(), -_RESTART_INTERVAL_MS)
         try:
             self._start()
         except (OSError, ValueError) as error:
@@ -151,7 +150,7 @@ class EspNowAir:
     def _restart(self):
         """All of the radio anew, at most once in a while; what it had received is lost."""
         now = time.ticks_ms()
-        if (now - self._restarted_at) & _TICKS_MASK < _RESTART_INTERVAL_MS:
+        if time.ticks_diff(now, self._restarted_at) < _RESTART_INTERVAL_MS:
             return
         self._restarted_at = now
         self._refusals = self._unreadable = 0

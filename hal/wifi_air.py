@@ -27,7 +27,6 @@ from hal.wifi_station import restart
 from tinybft.compat import const, micropython
 from tinybft.octets import put_u16
 
-_TICKS_MASK = const(0x3FFFFFFF)
 _CHECK_MS = const(250)
 # Longer than it takes to associate and to get an address.
 _CONNECT_MS = const(10000)
@@ -73,16 +72,21 @@ class WifiAir(Datagrams):
     @micropython.native
     def _read(self):
         """Bytes of the next datagram in `_received`, None when none waits."""
-        size = self._waiting
-        self._waiting = -1
-        if size < 0:
-            size = self._readinto(self._received)
+        if self._waiting >= 0:
+            waiting = self._waiting
+            self._waiting = -1
+            return waiting or self._reopen()
+        size = self._readinto(self._received)
         if size is None:
             self._look_after()
         elif size == 0:
-            self._socket.close()
-            self._open()
+            self._reopen()
         return size
+
+    def _reopen(self):
+        self._socket.close()
+        self._open()
+        return 0
 
     def any(self):
         """Whether `receive` has something to do."""
@@ -118,7 +122,7 @@ class WifiAir(Datagrams):
     def _look_after(self):
         """Every quarter of a second while nothing comes: is there still an association?"""
         now = time.ticks_ms()
-        if (now - self._checked_at) & _TICKS_MASK < _CHECK_MS:
+        if time.ticks_diff(now, self._checked_at) < _CHECK_MS:
             return
         self._checked_at = now
         if self._wlan.isconnected():
@@ -129,7 +133,7 @@ class WifiAir(Datagrams):
             self._associated = False
             self._faults.association_lost += 1
             self._connect()
-        elif (now - self._connected_at) & _TICKS_MASK >= _CONNECT_MS:
+        elif time.ticks_diff(now, self._connected_at) >= _CONNECT_MS:
             self._faults.radio_failure += 1
             self._connect()
 

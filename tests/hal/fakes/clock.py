@@ -16,7 +16,17 @@ def ticks_us():
 
 
 def ticks_cpu():
-    return now_us * 160 & 0xFFFFFFFF  # 160 MHz, 32 bits
+    return now_us * 160 & _TICKS_MASK
+
+
+def ticks_add(ticks, delta):
+    return (ticks + delta) & _TICKS_MASK
+
+
+def ticks_diff(end, start):
+    """Right if they are at most half of the period apart."""
+    half = (_TICKS_MASK + 1) // 2
+    return ((end - start + half) & _TICKS_MASK) - half
 
 
 def sleep_ms(ms):
