@@ -12,7 +12,6 @@ once per millisecond. In the background a timer looks every 2 ms, and ESP-NOW re
 between two instructions of whatever runs.
 """
 
-import asyncio
 import os
 import time
 
@@ -70,6 +69,8 @@ class Hal(Messages):
 
     async def wait_async(self, ms):
         """The same inside asyncio: the other tasks have their turn each time; allocates."""
+        import asyncio  # takes kilobytes, and not every application uses it
+
         begin = time.ticks_ms()
         while True:
             await asyncio.sleep(0)

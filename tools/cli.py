@@ -19,7 +19,10 @@ COMMANDS = {
     "status": "tools.cluster.commands:status",
     "kv": "tools.cluster.commands:kv",
     "bench": "tools.cluster.bench:bench",
+    "repl": "tools.device.console:repl",
+    "monitor": "tools.device.monitor:monitor",
     "simulate": "tools.simulate.command:simulate",
+    "firmware": "tools.firmware.command:firmware",
 }
 
 
