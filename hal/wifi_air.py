@@ -68,37 +68,43 @@ class WifiAir(Datagrams):
         sock.bind(("0.0.0.0", self._port))
         self._readinto = sock.readinto
         self._sendto = sock.sendto
+        self._usable = True
 
     @micropython.native
     def _read(self):
         """Bytes of the next datagram in `_received`, None when none waits."""
-        if self._waiting >= 0:
-            waiting = self._waiting
-            self._waiting = -1
-            return waiting or self._reopen()
-        size = self._readinto(self._received)
-        if size is None:
+        if not self.any():
             self._look_after()
-        elif size == 0:
-            self._reopen()
+            return None
+        size = self._waiting
+        self._waiting = -1
         return size
 
-    def _reopen(self):
-        self._socket.close()
-        self._open()
-        return 0
-
     def any(self):
-        """Whether `receive` has something to do."""
+        """Whether `receive` has a datagram to look at."""
         if self._waiting < 0:
+            if not self._usable:
+                return False
             try:
                 size = self._readinto(self._received)
             except OSError:
-                return True
+                self._faults.receive_error += 1
+                size = 0
             if size is None:
                 return False
             self._waiting = size
+            if size == 0:
+                self._reopen()
         return True
+
+    def _reopen(self):
+        """A new socket; tried again when the association is looked after."""
+        self._usable = False
+        try:
+            self._socket.close()
+            self._open()
+        except OSError:
+            self._faults.radio_failure += 1
 
     def reaches(self, target):
         """Whether `target` is another node; counts where it is not."""
@@ -125,6 +131,8 @@ class WifiAir(Datagrams):
         if time.ticks_diff(now, self._checked_at) < _CHECK_MS:
             return
         self._checked_at = now
+        if not self._usable:
+            self._reopen()
         if self._wlan.isconnected():
             if not self._associated:
                 self._join()

@@ -121,6 +121,18 @@ def test_a_datagram_of_no_bytes_does_not_end_the_socket():
     assert right.faults.datagram_length == 50
 
 
+def test_a_socket_that_cannot_be_opened_again_is_tried_again():
+    ether, boards, hals = joined()
+    boards[1].refuse_sockets = True
+    ether.distribute(b"", 0, GROUP)
+    settle(boards, hals, 1000)
+    assert not boards[1].sockets and 3 <= hals[1].faults.radio_failure <= 6
+    boards[1].refuse_sockets = False
+    settle(boards, hals, 300)
+    hals[0].send(BROADCAST, b"abc", 3)
+    assert take_all(hals[1], BUF) == [b"abc"]
+
+
 def test_messages_allocate_nothing():
     _, _, (left, right) = joined()
     message = message_of(1152)

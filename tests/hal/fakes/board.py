@@ -80,6 +80,7 @@ class Board:
         self.associating_since = -1
         self.groups = set()
         self.sockets = []
+        self.refuse_sockets = False
         # ESP-NOW
         self.wedged = False
         self.wedge_after = -1  # packets until the transmit pool is full for ever

@@ -23,6 +23,8 @@ _EHOSTUNREACH = 118
 class socket:  # noqa: N801 - its name there
     def __init__(self, family=AF_INET, kind=SOCK_DGRAM):
         self._board = boards.current
+        if self._board.refuse_sockets:
+            raise OSError(23, "ENFILE")
         self.port = 0
         self._blocking = True
         self._ended = False
@@ -59,6 +61,8 @@ class socket:  # noqa: N801 - its name there
 
     def readinto(self, buf):
         assert not self._blocking
+        if self not in self._board.sockets:
+            raise OSError(9)
         done = 0
         while done < len(buf):
             if self._ended:
@@ -81,4 +85,5 @@ class socket:  # noqa: N801 - its name there
         return len(buf)
 
     def close(self):
-        self._board.sockets.remove(self)
+        if self in self._board.sockets:
+            self._board.sockets.remove(self)
