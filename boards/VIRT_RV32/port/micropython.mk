@@ -7,7 +7,7 @@ ifeq ($(wildcard $(MBEDTLS_DIR)/library/aes.c),)
 $(error MBEDTLS_DIR must name an mbedTLS 3.6 source tree)
 endif
 
-SRC_USERMOD_C += $(VIRT_PORT_DIR)/virt.c
+SRC_USERMOD_C += $(VIRT_PORT_DIR)/virt.c $(abspath $(VIRT_PORT_DIR)/../../ctrl_c/ctrl_c.c)
 SRC_USERMOD_LIB_C += $(addprefix $(MBEDTLS_DIR)/library/, \
 	aes.c constant_time.c platform_util.c sha256.c)
 
