@@ -14,6 +14,7 @@ and the REPL comes up without a node: a replica never runs with half of what it 
 import gc
 import sys
 
+from hal import HalError
 from hal.keys import KeyFileError
 from hal.store import StoreError
 
@@ -30,7 +31,7 @@ def boot(service, config=None, background=True):
     """
     try:
         node = start(service, config)
-    except (KeyFileError, StoreError) as error:
+    except (HalError, KeyFileError, StoreError) as error:
         print("tinybft: not started: " + str(error))
         return None
     if background:
