@@ -1,0 +1,1 @@
+"""Boards at serial ports: what is on them, firmware and identity written to them, their logs."""
