@@ -20,6 +20,11 @@ COMMANDS = {
     "kv": "tools.cluster.commands:kv",
     "bench": "tools.cluster.bench:bench",
     "simulate": "tools.simulate.command:simulate",
+    "devices": "tools.device.devices:devices",
+    "flash": "tools.device.flash:flash",
+    "provision": "tools.device.provision:provision",
+    "run": "tools.device.run:run",
+    "logs": "tools.device.logs:logs",
 }
 
 

@@ -130,10 +130,10 @@ class Board:
     def write(self, offset, data, what, state):
         """Write a region and have the board verify its digest; raises BoardError.
 
-        state: what a person must know if it breaks off half-way.
+        state: what a person must know if it fails half-way.
         """
         self._what = what
-        with self._speaking(f"writing of {what} broke off: {state}"):
+        with self._speaking(f"writing the {what} failed; {state}"):
             cmds.write_flash(self._esp, [(offset, data)])
 
     def close(self):

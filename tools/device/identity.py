@@ -56,12 +56,14 @@ class Found:
 
     kind: "blank" (nothing of anybody), "provisioned", "incomplete" (an identity that lacks
     something: of an interrupted write, or another format), "foreign" (of other software),
-    "damaged" (no NVS at all, or broken). identity: with "provisioned" only.
+    "damaged" (no NVS at all, or broken). identity: with "provisioned" only. claims: (group_id,
+    node_id) as far as they are there.
     """
 
     kind: str
     words: str
     identity: Identity | None = None
+    claims: tuple[int | None, int | None] = (None, None)
 
     def __str__(self):
         return self.words
@@ -78,10 +80,14 @@ def found_in(content):
         if others:
             return Found("foreign", f"foreign (data of {', '.join(others)})")
         return Found("blank", "blank")
-    identity = _identity(table[NAMESPACE])
+    values = table[NAMESPACE]
+    claims = values.get("group_id"), values.get("node_id")
+    identity = _identity(values)
     if identity is None:
-        return Found("incomplete", "incomplete identity")
-    return Found("provisioned", str(identity), identity)
+        return Found(
+            "incomplete", "incomplete identity of group {} node {}".format(*claims), None, claims
+        )
+    return Found("provisioned", str(identity), identity, claims)
 
 
 def _identity(values):
