@@ -10,9 +10,8 @@ import hashlib
 import struct
 import threading
 
-from esp_pylib.logger import EspLogBase
+from esp_pylib.logger import EspLog, EspLogBase
 from esptool import cmds
-from esptool.logger import log
 from esptool.util import FatalError, flash_size_bytes, strip_chip_name
 
 from tools.device import build, ports
@@ -27,6 +26,7 @@ except ImportError:  # a system without terminals of that kind
 
 _CONNECT_ATTEMPTS = 4
 _FAST = 460800  # bits per second, once the flasher runs; a C3's own USB has no such rate
+_PAGE = 4096
 _TABLE_HEAD = 512  # bytes of the partition table that are looked at: 16 rows
 
 
@@ -69,6 +69,7 @@ class _ThreadLog(EspLogBase):
 
 
 _THREAD_LOG = _ThreadLog()
+EspLog.instance = _THREAD_LOG
 
 
 class Board:
@@ -96,7 +97,6 @@ class Board:
             "does not answer; hold its BOOT button, press RESET, let BOOT go, and try again"
             " (a socket:// port must be in its boot loader already)"
         ):
-            log.set_logger(_THREAD_LOG)
             self._esp = cmds.detect_chip(self._serial, connect_attempts=_CONNECT_ATTEMPTS)
             self.chip = strip_chip_name(self._esp.CHIP_NAME)
         with self._speaking("cannot be read; nothing was changed. Check the cable, try again"):
@@ -115,12 +115,20 @@ class Board:
                 )
             self.app_head = self.read(build.APP_OFFSET, build.APP_HEAD_LENGTH)
             self.table_head = self.read(build.TABLE_OFFSET, _TABLE_HEAD)
-            self.found = found_in(self.read(NVS_OFFSET, NVS_LENGTH))
+            self.found = found_in(self._read_sparse(NVS_OFFSET, NVS_LENGTH))
 
     def read(self, offset, length):
         """The bytes of a region of the flash."""
         with self._speaking("cannot be read; check the cable, and try again"):
             return cmds.read_flash(self._esp, offset, length, no_progress=True)
+
+    def _read_sparse(self, offset, length):
+        """The same; pages that a digest shows to be blank need not come over the wire."""
+        blank = b"\xff" * _PAGE
+        return b"".join(
+            blank if self.holds(place, blank) else self.read(place, _PAGE)
+            for place in range(offset, offset + length, _PAGE)
+        )
 
     def holds(self, offset, data):
         """Whether the region has these bytes already, by a digest made on the board."""

@@ -103,16 +103,18 @@ def load(folder):
         named = table["config"]
         config = SimpleNamespace(
             CONFIG_NAME=named["name"],
-            GROUP_ID=named["group_id"],
-            REPLICA_COUNT=named["replica_count"],
-            CLIENT_COUNT=named["client_count"],
+            GROUP_ID=_whole(named["group_id"]),
+            REPLICA_COUNT=_whole(named["replica_count"]),
+            CLIENT_COUNT=_whole(named["client_count"]),
         )
         words = f"MicroPython {table['micropython']}, ESP-IDF {table['idf']}"
         words += f", configuration {config.CONFIG_NAME}, group {config.GROUP_ID}"
         pieces = tuple(_piece(folder, entry) for entry in table["pieces"])
         chip = table["chip"]
     except (KeyError, TypeError):
-        raise Refusal(f"{manifest}: lacks something that belongs there; {_REMEDY}") from None
+        raise Refusal(
+            f"{manifest}: lacks something that belongs there, or has it otherwise; {_REMEDY}"
+        ) from None
     _check_places(manifest, pieces)
     _check_images(folder, chip, pieces)
     return Build(folder, chip, pieces, config, _flash_length(folder, pieces), words)
@@ -126,7 +128,13 @@ def _piece(folder, entry):
         raise Refusal(f"{path}: cannot be read ({error.strerror}); {_REMEDY}") from error
     if hashlib.sha256(data).hexdigest() != entry["sha256"]:
         raise Refusal(f"{path}: is not what {MANIFEST} lists (another sha256); {_REMEDY}")
-    return Piece(entry["offset"], entry["file"], data + b"\xff" * (-len(data) % 4))
+    return Piece(_whole(entry["offset"]), entry["file"], data + b"\xff" * (-len(data) % 4))
+
+
+def _whole(value):
+    if type(value) is not int or value < 0:
+        raise TypeError
+    return value
 
 
 def _check_places(manifest, pieces):

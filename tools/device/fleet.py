@@ -49,7 +49,9 @@ class Fleet:
             BarColumn(),
             TextColumn("{task.percentage:3.0f} %"),
         )
-        with Progress(*columns, console=console, transient=True) as progress:
+        with Progress(
+            *columns, console=console, transient=True, disable=not console.is_terminal
+        ) as progress:
 
             def run(board):
                 task = progress.add_task(board.port, total=None, visible=False)

@@ -12,9 +12,11 @@ from tools.device import options
 from tools.device.ports import chosen_ports, opened
 from tools.refusal import Refusal
 
-_WAIT_S = 0.2
+_WAIT_S = 0.1  # at most that long is text held back
+_READ_LENGTH = 4096
 _RETRY_S = 0.5
 _LINE_LENGTH_MAX = 1000
+_PRINTING = threading.Lock()
 
 
 @click.command()
@@ -56,7 +58,7 @@ def _follow_one(port, prefix, stop):
                 _print_lines(link, prefix, stop)
         except (Refusal, OSError):
             if not missed:
-                click.echo(f"{prefix} (the port is gone; waiting for it)")
+                _show(prefix, b"(the port is gone; waiting for it)")
             missed = True
             time.sleep(_RETRY_S)
 
@@ -65,18 +67,20 @@ def _print_lines(link, prefix, stop):
     line = b""
     try:
         while not stop.is_set():
-            line += link.read(link.in_waiting or 1)
+            line += link.read(_READ_LENGTH)
             *whole, line = line.split(b"\n")
             if len(line) > _LINE_LENGTH_MAX:
                 whole, line = [*whole, line], b""
             for text in whole:
-                click.echo(f"{prefix} {_printable(text)}")
+                _show(prefix, text)
     finally:
         if line:
-            click.echo(f"{prefix} {_printable(line)}")
+            _show(prefix, line)
 
 
-def _printable(text):
-    """A board's text cannot move the cursor or colour the terminal."""
+def _show(prefix, text):
+    """Print a line. A board's text cannot move the cursor or colour the terminal."""
     text = text.decode("utf-8", "replace").rstrip("\r").expandtabs()
-    return "".join(letter if letter.isprintable() else "?" for letter in text)
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    with _PRINTING:
+        click.echo(f"{prefix} {text}")

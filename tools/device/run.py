@@ -3,9 +3,9 @@
 import rich_click as click
 
 from tools.device import build, options
-from tools.device.fleet import Fleet
 from tools.device.flash import check_fit
 from tools.device.flash import write as write_firmware
+from tools.device.fleet import Fleet
 from tools.device.logs import follow
 from tools.device.provision import Plan
 from tools.device.provision import check as check_identity
