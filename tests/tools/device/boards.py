@@ -23,16 +23,23 @@ class Unplugged(OSError):
 
 
 class Flash(server.FlashImage):
-    """blocks_left: data blocks until the cable is pulled; stuck: offset of a bit that stays 0."""
+    """What can go wrong with it.
+
+    blocks_left: data blocks until the cable is pulled. stuck: offset of a byte that reads back
+    as another one. on_block: called with each block.
+    """
 
     blocks_left = None
     stuck = None
+    on_block = None
 
     def write_plain_block(self, payload):
         if self.blocks_left is not None:
             if self.blocks_left == 0:
                 raise Unplugged
             self.blocks_left -= 1
+        if self.on_block:
+            self.on_block()
         super().write_plain_block(payload)
 
     def read(self, offset, length):
@@ -76,6 +83,7 @@ class MockBoard:
                 continue
             self.connections += 1
             if self.silent or (self.says and self.connections > 1):
+                self._stop.wait(0.2)  # opening a port discards what came before
                 link.sendall(self.says or b"")
                 self._links.append(link)
                 continue

@@ -2,7 +2,8 @@
 
 import json
 import os
-from pathlib import Path
+import signal
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,8 +13,6 @@ from tests.tools.device.boards import CONFIG, FLASH_LENGTH, MockBoard, firmware,
 from tests.tools.support import run, variant
 from tools.config import load
 from tools.device import build, nvs
-from tools.device.board import Board, BoardError
-from tools.device.flash import write
 from tools.device.identity import found_in, from_key_file
 
 
@@ -120,27 +119,30 @@ def test_same_firmware_and_identity_again(board, built, keys):
 
 def test_with_the_flasher_stub(board, built, keys):
     result = run("flash", "--port", board.url)
-    print(result.output)
     assert result.exit_code == 0, result.output
     assert_holds(board, built)
 
 
-def test_stopped_by_the_user(board, built, keys):
-    """Ctrl-C ends a write between two blocks, and the words are those of any broken write."""
-    done("provision", [board])
-    before = nvs_of(board)
-    flash, built_now = Board(board.url, _log(board), stub=False), build.load(built)
-    flash.open()
-    flash.on_progress = lambda what, done, total: setattr(flash, "cancelled", done > total // 2)
-    with pytest.raises(BoardError, match="stopped: writing the bootloader.bin failed"):
-        write(flash, built_now)
-    flash.close()
-    assert nvs_of(board) == before
-    done("flash", [board])
+def test_stopped_by_the_user(boards, built, keys):
+    """Ctrl-C amid a write: the boards say what state they are in, and restart."""
+    done("provision", boards)
+    before = [nvs_of(board) for board in boards]
+    pressed = []
 
+    def press():
+        if not pressed:
+            pressed.append(True)
+            os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.05)
 
-def _log(board):
-    return Path(f"{board.url.rpartition(':')[2]}.log")
+    boards[0].flash.on_block = press
+    result = tinybft("flash", boards)
+    assert result.exit_code == 2
+    assert "stopped: writing the bootloader.bin failed; the board cannot start" in result.stderr
+    assert [nvs_of(board) for board in boards] == before
+    boards[0].flash.on_block = None
+    done("flash", boards)
+    assert_holds(boards[0], built)
 
 
 def test_boards_keep_their_ids_and_new_ones_take_what_is_free(boards, built, keys):
