@@ -23,7 +23,17 @@ BOARDS = {"esp32c3": "TINYBFT_C3", "virt": "VIRT_RV32"}
 # Modules of hal/ that not every device has, by how their names begin.
 HOST_ONLY = ("cmac_cryptography", "filestore", "impairment", "readiness", "sim", "udp", "unix")
 PLATFORM_ONLY = {
-    "esp32c3": ("esp32c3", "espnow", "fram", "identity_nvs", "wifi"),
+    "esp32c3": (
+        "datagrams",
+        "esp32c3",
+        "espnow",
+        "fram.",
+        "fram_",
+        "identity_nvs",
+        "messages",
+        "nvs",
+        "wifi",
+    ),
     "virt": ("virt",),
 }
 

@@ -14,13 +14,8 @@ and the REPL comes up without a node: a replica never runs with half of what it 
 import gc
 import sys
 
-from hal.crypto import Crypto
 from hal.keys import KeyFileError
 from hal.store import StoreError
-from tinybft.identity import format_store
-from tinybft.memory import Memory
-from tinybft.node import Node
-from tinybft.request_ids import StoreError as UntrustedStore
 
 if sys.platform == "esp32":
     from hal import esp32c3 as platform
@@ -35,7 +30,7 @@ def boot(service, config=None, background=True):
     """
     try:
         node = start(service, config)
-    except (KeyFileError, StoreError, UntrustedStore) as error:
+    except (KeyFileError, StoreError) as error:
         print("tinybft: not started: " + str(error))
         return None
     if background:
@@ -44,12 +39,22 @@ def boot(service, config=None, background=True):
 
 
 def start(service, config=None):
-    """The same without a background; raises what hinders it."""
+    """The same without a background; raises what hinders it.
+
+    Modules are imported as late as they are needed: see tinybft/__init__.py.
+    """
     if config is None:
         from tinybft import config
     node_id, keys = platform.read_identity(config)
-    hal = platform.Hal(config, node_id, Crypto(node_id, keys, config.TAG_LENGTH))
+    hal = platform.Hal(config, node_id)
+    from tinybft.memory import Memory
+
+    gc.collect()
     memory = Memory(config)
+    from hal.crypto import Crypto
+    from tinybft.node import Node
+
+    hal.crypto = Crypto(node_id, keys, config.TAG_LENGTH)
     node = Node(hal, config, service, memory)
     gc.collect()
     print("tinybft: replica %d of group %d serves" % (node_id, config.GROUP_ID))
@@ -63,6 +68,8 @@ def format_memory(config=None):
     """
     if config is None:
         from tinybft import config
-    node_id, keys = platform.read_identity(config)
-    crypto = Crypto(node_id, keys, config.TAG_LENGTH)
-    format_store(platform.Hal(config, node_id, crypto).store, config, node_id, crypto.digest_into)
+    from hal.crypto import digest_into
+    from tinybft.identity import format_store
+
+    node_id, _ = platform.read_identity(config)
+    format_store(platform.Hal(config, node_id).store, config, node_id, digest_into)

@@ -6,23 +6,35 @@ node = tinybft.Node(hal, config, service)
 With regions in non-volatile memory, once, before a new replica's first start (identity.py):
 
 tinybft.format_store(hal.store, config, replica_id, hal.crypto.digest_into)
+
+Each name is imported when it is first asked for: on a device the regions are allocated while
+the heap is still in one piece (hal.boot), before most modules take their small ones.
 """
 
-from tinybft.identity import format_store
-from tinybft.memory import Memory
-from tinybft.node import Busy, Node, Rejoining, RequestTooLarge, Timeout, TinyBFTError
-from tinybft.request_ids import StoreError
-from tinybft.service import Service
+_HOMES = {
+    "Busy": "node",
+    "Memory": "memory",
+    "Node": "node",
+    "Rejoining": "node",
+    "RequestTooLarge": "node",
+    "Service": "service",
+    "StoreError": "request_ids",
+    "Stopped": "node",
+    "Timeout": "node",
+    "TinyBFTError": "node",
+    "format_store": "identity",
+}
+__all__ = tuple(_HOMES)
 
-__all__ = (
-    "Busy",
-    "Memory",
-    "Node",
-    "Rejoining",
-    "RequestTooLarge",
-    "Service",
-    "StoreError",
-    "Timeout",
-    "TinyBFTError",
-    "format_store",
-)
+
+def __getattr__(name):
+    if name.startswith("_"):
+        raise AttributeError(name)
+    home = "tinybft." + _HOMES.get(name, name)
+    try:
+        module = __import__(home, None, None, (name,))
+    except ImportError as error:
+        if name in _HOMES:
+            raise
+        raise AttributeError(str(error)) from None
+    return getattr(module, name) if name in _HOMES else module

@@ -72,6 +72,13 @@ class Checkpoints:
             mask |= get_u32(self._buf, at + 32)
         return mask
 
+    def matching(self, seqno):
+        """Mask of those that report what this replica has at `seqno`; 0: it has not taken it."""
+        base = self._find(seqno)
+        if base < 0 or not self._is_taken(base):
+            return 0
+        return get_u32(self._buf, base + self._mask)
+
     # --- the own checkpoint ---
 
     @micropython.native
@@ -150,7 +157,7 @@ class Checkpoints:
     def _is_firmer(self, peer, number):
         """A stable checkpoint `number` is worth more than what is known of `peer`."""
         known = self.peer_seqno(peer)
-        stable = self._stable(peer)
+        stable = self.peer_stable(peer)
         return number > stable or (
             known > stable and known > number > self.core.progress.last_executed
         )
@@ -160,13 +167,13 @@ class Checkpoints:
         perhaps nobody else has reached: f + 1 have to name the same."""
         at = sender * _PEER_LENGTH
         known = get_u32(self._peers, at)
-        if number > known or (stable and number < known > self._stable(sender)):
+        if number > known or (stable and number < known > self.peer_stable(sender)):
             put_u32(self._peers, at, number)
             copy(self._peers, at + 4, buf, wire.HEADER_LENGTH, 32)
-        if stable and number > self._stable(sender):
+        if stable and number > self.peer_stable(sender):
             put_u32(self._peers, at + _PEER_STABLE, number)
 
-    def _stable(self, peer):
+    def peer_stable(self, peer):
         return get_u32(self._peers, peer * _PEER_LENGTH + _PEER_STABLE)
 
     @micropython.native
@@ -242,7 +249,7 @@ class Checkpoints:
     def _is_called_stable(self, seqno):
         mask = 0
         for peer in range(self._replica_count):
-            if self._stable(peer) >= seqno:
+            if self.peer_stable(peer) >= seqno:
                 mask |= 1 << peer
         return self.core.quorum.is_weak(mask)
 

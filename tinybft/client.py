@@ -137,6 +137,17 @@ class Client:
             return self._retry_max_ms
         return max(0, self._delay - elapsed(now, self._sent_at))
 
+    def report(self, now):
+        """The outstanding request: its id, its age, retries, who replied (a mask); {}: none."""
+        if not self.busy:
+            return {}
+        return {
+            "request_id": self._request_id,
+            "age_ms": elapsed(now, self._since),
+            "retries": self._retries_of_this,
+            "replied": self._reported,
+        }
+
     # --- replies ---
 
     @micropython.native

@@ -1,8 +1,21 @@
-"""The three names that CPython lacks, so that one source runs on both interpreters.
+"""What differs between interpreters and firmwares, so that one source runs on all.
 
 `const` and the `@micropython.native` decorator are resolved by MicroPython's compiler and
 cost nothing there; on CPython they are the identity.
+
+`set_interrupt_char(char)` says which character from the console raises KeyboardInterrupt (3 is
+Ctrl-C, -1: none does, each is an ordinary character) and returns the one before. Who masks Ctrl-C
+for a while needs the one before: MicroPython's prompt masks it too, and where it does an
+exception that comes from nowhere restarts an ESP32. `micropython.kbd_intr` does not tell it; the
+module `ctrl_c` of this project's boards does. Elsewhere,
+
+    without threads    nothing is to be done: MicroPython raises no KeyboardInterrupt in what
+                       runs from its scheduler, but after it
+    with threads       it stays masked until the next line of the REPL begins. A program that
+                       runs meanwhile does not see Ctrl-C; no other choice is safe
 """
+
+import sys
 
 try:
     import micropython
@@ -18,4 +31,21 @@ except ImportError:
             return function
 
 
-__all__ = ("const", "micropython")
+try:
+    from ctrl_c import set_interrupt_char
+except ImportError:
+    _MASKED = const(-1)
+
+    if hasattr(sys.implementation, "_thread") and hasattr(micropython, "kbd_intr"):
+
+        def set_interrupt_char(char):
+            micropython.kbd_intr(char)
+            return _MASKED
+
+    else:
+
+        def set_interrupt_char(char):
+            return _MASKED
+
+
+__all__ = ("const", "micropython", "set_interrupt_char")

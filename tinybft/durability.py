@@ -217,4 +217,7 @@ class Durability(SlotRecords):
         mode = "rejoining" if self.abstains else "member"
         if self._recovery.lacks_state():
             mode = "without state"  # of the checkpoint below; the others have it, or nobody
-        return {"mode": mode, "low_mark": self.low_mark, "image": self.image_seqno}
+        table = {"mode": mode, "low_mark": self.low_mark, "image": self.image_seqno}
+        if self.abstains:
+            table["votes_from"] = self._recovery.rejoin.goal()
+        return table

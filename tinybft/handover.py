@@ -65,6 +65,10 @@ class Handover:
                 if base >= 0:
                     self.slots.clear(base)  # votes of an earlier view; P has its batches aside
 
+    def view_of(self, peer):
+        """The view in which `peer` said to be active; -1: it said so of none, or is not."""
+        return self._views[peer]
+
     def learn(self, base):
         """Between views: 2f + 1 COMMITs of the view that was left still commit their batch."""
         slots = self.slots

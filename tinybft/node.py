@@ -5,15 +5,25 @@
     node.run()                               blocking loop; or
     asyncio.create_task(node.serve())        the same beside other tasks, and then
     reply = await node.submit(operation)     bytes in, bytes out
+    node.background()                        on a device: beside whatever runs, the REPL too
+    reply = node.call(operation)             the same, blocking
 
-`step` and `run` allocate nothing outside hashing; `serve`, `submit` and `status` do, they are
-for applications and people.
+In the background a step runs between two bytecodes of something else. So whoever looks at the
+node, or changes it, holds it meanwhile: `with node.hold:`, short, for a step that comes then
+is left out. Ctrl-C does not cut a step in two. An exception that escapes from one stops the
+node for good (`stopped` says why): half a step done is no state to go on from, a restart finds
+in non-volatile memory what it needs.
+
+`step`, `run` and the background allocate nothing outside hashing; `serve`, `submit`, `call` and
+`status` do, they are for applications and people.
 """
 
-from tinybft import wire
+import sys
+
+from tinybft import attached, wire
 from tinybft.auth import Authenticator
 from tinybft.client import Client
-from tinybft.compat import const, micropython
+from tinybft.compat import const, micropython, set_interrupt_char
 from tinybft.faults import Faults
 from tinybft.jitter import Jitter
 from tinybft.memory import ClientMemory, Memory
@@ -46,8 +56,29 @@ class Timeout(TinyBFTError):
     """No f + 1 matching replies came in time. The operation may still be executed."""
 
 
+class Stopped(TinyBFTError):
+    """An exception escaped from a step of this node: it does nothing any more."""
+
+
+class Hold:
+    """While at least one `with` of it is open, the node takes no step in the background."""
+
+    def __init__(self, node):
+        self._node = node
+
+    # No jump between the count and the body: MicroPython looks for Ctrl-C at jumps only.
+    def __enter__(self):
+        self._node.held += 1
+
+    def __exit__(self, *error):
+        self._node.held -= 1
+
+
 class Node:
-    """`memory`: regions allocated before (on a device, first thing at boot), or None."""
+    """`held`: how many hold it; `stopped`: "", or in words why it does nothing any more, and
+    then `error` is the exception; `in_background`: whether it is stepped there.
+
+    `memory`: regions allocated before (on a device, first thing at boot), or None."""
 
     def __init__(self, hal, config, service=None, memory=None):
         self.hal = hal
@@ -59,6 +90,11 @@ class Node:
         if memory is None:
             memory = Memory(config) if is_replica else ClientMemory(config)
         self.memory = memory
+        self.held = 0
+        self.hold = Hold(self)
+        self.stopped = ""
+        self.error = None
+        self.in_background = False
         self._wire = Wire(config)
         self._received = memory.received
         self.auth = Authenticator(config, self.node_id, hal.crypto, self._wire)
@@ -124,7 +160,7 @@ class Node:
     def run(self, until=None):
         """Loop until `until()` is true; sleeps while there is nothing to handle."""
         while True:
-            self.step()
+            self._turn()
             if until and until():
                 return
             self.hal.wait(self.idle_ms())
@@ -132,11 +168,60 @@ class Node:
     async def serve(self):
         """`run` for asyncio: gives other tasks their turn."""
         while True:
-            self.step()
+            self._turn()
             await self.hal.wait_async(self.idle_ms())
+
+    def _turn(self):
+        """A step, if the background does not take it."""
+        if self.stopped:
+            raise Stopped(self.stopped)
+        if not self.in_background:
+            try:
+                self.step()
+            except BaseException as error:  # Ctrl-C too
+                self._stop(error)
+                raise
+
+    # --- the background ---
+
+    def background(self, on=True):
+        """Step from now on beside whatever runs, or no longer. Requires: hal.background."""
+        attached.attach(self)
+        if self.stopped:
+            raise Stopped(self.stopped)
+        self.in_background = on
+        self.hal.background(self._step_in_background if on else None)
+
+    @micropython.native
+    def _step_in_background(self):
+        """Never raises: MicroPython would print the exception and call again."""
+        if self.held or self.stopped:
+            return
+        char = set_interrupt_char(-1)
+        try:
+            self.step()
+        except BaseException as error:
+            self._stop(error)
+        set_interrupt_char(char)
+
+    def _stop(self, error):
+        """Nothing of what was half done is gone on with."""
+        self.error = error
+        self.stopped = "an exception"  # to name it takes memory, which may be what is lacking
+        if self.in_background:
+            self.in_background = False
+            self.hal.background(None)
+        self.stopped = type(error).__name__ + ": " + str(error)
+        print("tinybft: this node has stopped, restart it: " + self.stopped)
+        if hasattr(sys, "print_exception"):
+            sys.print_exception(error)
+
+    # --- requests ---
 
     def start(self, operation, read_only=False):
         """Begin a request without waiting; then look at `client.busy`, or set `on_done`."""
+        if self.stopped:
+            raise Stopped(self.stopped)
         if len(operation) > self.config.REQUEST_LENGTH_MAX:
             raise RequestTooLarge(
                 "the operation has "
@@ -146,33 +231,74 @@ class Node:
             )
         if self.client.has_lost_ids:
             raise Rejoining("this replica lost its memory; it can request when it has rejoined")
-        if not self.client.submit(operation, len(operation), self.hal.now_ms(), read_only):
-            raise Busy("a request of this client is outstanding; wait for its reply")
+        with self.hold:
+            if not self._submit(operation, read_only):
+                raise Busy("a request of this client is outstanding; wait for its reply")
+
+    def _submit(self, operation, read_only):
+        """As whole as a step in the background."""
+        beside = self.in_background
+        char = set_interrupt_char(-1) if beside else -1
+        try:
+            return self.client.submit(operation, len(operation), self.hal.now_ms(), read_only)
+        except BaseException as error:
+            self._stop(error)
+            raise
+        finally:
+            if beside:
+                set_interrupt_char(char)
 
     async def submit(self, operation, read_only=False, timeout_ms=30000):
         """Have `operation` executed by the group; returns the reply as bytes.
 
-        Requires: a task runs `serve()`. Raises RequestTooLarge, Busy or Timeout. After Timeout
-        the client keeps retrying: a new request is refused (Busy) until this one is answered.
+        Requires: a task runs `serve()`, or the node runs in the background. Raises
+        RequestTooLarge, Busy, Stopped or Timeout. After Timeout the client keeps retrying: a
+        new request is refused (Busy) until this one is answered.
         """
         self.start(operation, read_only)
         waited = 0
-        while self.client.busy:
-            if waited >= timeout_ms:
-                raise Timeout("no f + 1 matching replies within " + str(timeout_ms) + " ms")
+        while self._is_awaited(waited, timeout_ms):
             before = self.hal.now_ms()
             await self.hal.wait_async(min(5, timeout_ms - waited))
             waited += (self.hal.now_ms() - before) & 0x3FFFFFFF
+        return self._reply()
+
+    def call(self, operation, read_only=False, timeout_ms=30000):
+        """`submit` for who has no asyncio: waits here, the node goes on in the background or
+        else is stepped here. Ctrl-C ends the waiting, not the request."""
+        self.start(operation, read_only)
+        waited = 0
+        while self._is_awaited(waited, timeout_ms):
+            before = self.hal.now_ms()
+            self._turn()
+            if self.client.busy:
+                self.hal.wait(min(5, timeout_ms - waited))
+            waited += (self.hal.now_ms() - before) & 0x3FFFFFFF
+        return self._reply()
+
+    def _is_awaited(self, waited, timeout_ms):
+        if self.client.busy and self.stopped:
+            raise Stopped(self.stopped)
+        if self.client.busy and waited >= timeout_ms:
+            raise Timeout("no f + 1 matching replies within " + str(timeout_ms) + " ms")
+        return self.client.busy
+
+    def _reply(self):
         return bytes(self.client.reply[: self.client.reply_length])
 
     # --- for people ---
 
     def status(self):
         """State of this node as a JSON-able dict. Allocates."""
+        with self.hold:
+            return self._status()
+
+    def _status(self):
         table = {"node_id": self.node_id, "role": "client", "faults": self.faults.as_dict()}
         table["memory"] = self.memory.bytes_reserved()
         table["acknowledged"] = self.client.acknowledged
         table["retries"] = self.client.retries
+        table["stopped"] = self.stopped
         if self.replica:
             table.update(_replica_status(self.replica.core, self.hal.now_ms()))
         return table

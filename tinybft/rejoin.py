@@ -49,8 +49,12 @@ class Rejoin:
         if self._bound < 0:
             self._bound = self._find_bound()
         progress = core.progress
-        if self._bound >= 0 and progress.low_mark >= self._bound + core.config.WINDOW:
+        if self._bound >= 0 and progress.low_mark >= self.goal():
             self._join(durability)
+
+    def goal(self):
+        """The low_mark with which it votes again; -1: its peers have not told enough."""
+        return -1 if self._bound < 0 else self._bound + self.core.config.WINDOW
 
     def _find_bound(self):
         """The highest checkpoint that can have been stable before this replica started."""

@@ -61,6 +61,7 @@ class Core:
         self.random = jitter
         self.wire = Wire(config)
         self.faults = Faults()
+        self.bad_tags = [0] * config.CLIENT_COUNT  # per node in whose name the message came
         self.quorum = Quorum(config)
         self.progress = Progress(config, replica_id)
         self.clock = GroupClock(config)
@@ -158,6 +159,8 @@ class Replica:
                     self.core.status.heard_at[sender] = now
         if fault:
             self._count(fault)
+            if fault == faults.MAC:
+                self.core.bad_tags[wire.sender(buf)] += 1
         else:
             self._settle()
 

@@ -123,6 +123,10 @@ class Status:
             return True
         return self.core.checkpoints.find_target() >= 0
 
+    def asked(self):
+        """How often what is open was asked for since the last progress."""
+        return self._round
+
     @micropython.native
     def remaining_ms(self, now):
         """Milliseconds until the next STATUS is due."""

@@ -72,6 +72,10 @@ class Timers:
             self._view_runs = True
             self._view_since = self.core.progress.now
 
+    def waited_ms(self, client, now):
+        """For how long the request of `client` that waits has done so, as the timers see it."""
+        return elapsed(now, self._since[client])
+
     # --- what is due ---
 
     @micropython.native

@@ -55,6 +55,10 @@ class Transfer:
         self._served = [0] * core.config.REPLICA_COUNT
         self._tree = core.state.tree
 
+    def report(self):
+        """While it runs: checkpoint, level of the tree (0: blocks), whom it asks."""
+        return {"seqno": self._seqno, "level": self._level, "source": self._source}
+
     # --- the fetching side ---
 
     def start(self, seqno, digest, digest_at):

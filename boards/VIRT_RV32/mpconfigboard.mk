@@ -15,3 +15,7 @@ MPY_CROSS_FLAGS += -march=rv32imc
 # port/virt.c stands between the port and these (see there).
 LDFLAGS += -Wl,--wrap=mp_init,--wrap=mp_hal_stdin_rx_chr
 LDFLAGS += -Wl,--wrap=pyexec_friendly_repl,--wrap=pyexec_raw_repl
+
+# Frozen machine code must begin at even addresses. The assembler (binutils 2.40) takes ".align 1"
+# among instructions for fulfilled, whatever data of odd length came before.
+$(BUILD)/frozen_content.o: CFLAGS += -mno-relax '-Daligned(n)=aligned(4)'

@@ -1,6 +1,6 @@
 """One board in its boot loader, through esptool: read, write, verify, restart.
 
-Whatever goes wrong becomes a `BoardError` that says what is on the board now and how to go on.
+Whatever goes wrong becomes a `BoardFailure` that says what is on the board now and how to go on.
 What esptool says goes to the board's log file; several boards talk at once, each from its own
 thread, so the log is chosen by thread.
 """
@@ -18,6 +18,7 @@ from tools.device import build, ports
 from tools.device.identity import found_in
 from tools.device.nvs import LENGTH as NVS_LENGTH
 from tools.device.nvs import OFFSET as NVS_OFFSET
+from tools.firmware.partitions import TABLE_OFFSET, read_binary
 
 try:
     from termios import error as TerminalError
@@ -30,11 +31,11 @@ _PAGE = 4096
 _TABLE_HEAD = 512  # bytes of the partition table that are looked at: 16 rows
 
 
-class BoardError(Exception):
+class BoardFailure(Exception):
     """What happened to one board, the state it is in, and the remedy, in words."""
 
 
-class Cancelled(BoardError):
+class Cancelled(BoardFailure):
     """The user stopped it."""
 
 
@@ -75,8 +76,8 @@ EspLog.instance = _THREAD_LOG
 class Board:
     """A board at a port. Requires: one thread at a time.
 
-    chip ("esp32c3"), mac, flash_length in bytes (None: unknown), app_head, table_head and found
-    (see `identity.Found`) are known from `open` on.
+    chip ("esp32c3"), mac, flash_length in bytes (None: unknown), app_head, partitions
+    ({name: Partition}) and found (see `identity.Found`) are known from `open` on.
     """
 
     def __init__(self, port, log_file, stub=True):
@@ -90,7 +91,7 @@ class Board:
         self._esp = None
 
     def open(self):
-        """Reset the board into its boot loader and look at it; raises BoardError, Refusal."""
+        """Reset the board into its boot loader and look at it; raises BoardFailure, Refusal."""
         self._what = "looking"
         self._serial = ports.opened(self.port)
         with self._speaking(
@@ -109,12 +110,12 @@ class Board:
             self.mac = ":".join(f"{byte:02x}" for byte in self._esp.read_mac())
             self.flash_length = flash_size_bytes(cmds.detect_flash_size(self._esp))
             if self._esp.get_flash_encryption_enabled():
-                raise BoardError(
+                raise BoardFailure(
                     "has flash encryption on, which this command does not support; use"
                     " Espressif's own tools for such a board"
                 )
             self.app_head = self.read(build.APP_OFFSET, build.APP_HEAD_LENGTH)
-            self.table_head = self.read(build.TABLE_OFFSET, _TABLE_HEAD)
+            self.partitions = read_binary(self.read(TABLE_OFFSET, _TABLE_HEAD))
             self.found = found_in(self._read_sparse(NVS_OFFSET, NVS_LENGTH))
 
     def read(self, offset, length):
@@ -136,7 +137,7 @@ class Board:
             return self._esp.flash_md5sum(offset, len(data)) == hashlib.md5(data).hexdigest()
 
     def write(self, offset, data, what, state):
-        """Write a region and have the board verify its digest; raises BoardError.
+        """Write a region and have the board verify its digest; raises BoardFailure.
 
         state: what a person must know if it fails half-way.
         """
@@ -147,7 +148,7 @@ class Board:
     def close(self):
         """Restart the board into what is in its flash, and free the port."""
         if self._esp is not None:
-            with contextlib.suppress(BoardError), self._speaking("cannot be restarted"):
+            with contextlib.suppress(BoardFailure), self._speaking("cannot be restarted"):
                 self.cancelled = False
                 cmds.reset_chip(self._esp, "hard-reset")
         if self._serial is not None:
@@ -172,16 +173,16 @@ class Board:
 
     @contextlib.contextmanager
     def _speaking(self, words):
-        """esptool speaks to this board's log here, and its errors become BoardError."""
+        """esptool speaks to this board's log here, and its errors become BoardFailure."""
         before = getattr(_THREAD_LOG.of_thread, "board", None)
         _THREAD_LOG.of_thread.board = self
         try:
             yield
         except Cancelled as error:
-            raise BoardError(f"stopped: {words}") from error
+            raise BoardFailure(f"stopped: {words}") from error
         except (FatalError, OSError, TerminalError, struct.error) as error:
             with self.log_file.open("a", encoding="utf-8") as file:
                 file.write(f"\n{type(error).__name__}: {error}\n")
-            raise BoardError(words) from error
+            raise BoardFailure(words) from error
         finally:
             _THREAD_LOG.of_thread.board = before

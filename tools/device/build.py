@@ -1,12 +1,12 @@
 """A build output of firmware: its pieces, each written to the flash at its own offset.
 
-The folder has the pieces and flash.json, which lists them:
+The folder, made by `tinybft firmware`, has the pieces and flash.json, which lists them:
 
     {"chip": "esp32c3",
      "pieces": [{"offset": 0, "file": "bootloader.bin", "sha256": "<64 hex digits>"},
                 {"offset": 32768, "file": "partition-table.bin", "sha256": "..."},
                 {"offset": 65536, "file": "micropython.bin", "sha256": "..."}],
-     "config": {"name": "default", "group_id": 1, "replica_count": 4, "client_count": 5},
+     "config": {"group_id": 1, "replica_count": 4, "client_count": 5, "name": "default"},
      "micropython": "1.29.0", "idf": "5.5.2"}
 
 No piece may touch the NVS partition: an upgrade keeps the identity.
@@ -20,12 +20,11 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tools.device import nvs
+from tools.firmware.partitions import TABLE_OFFSET, read_binary
 from tools.refusal import Refusal
 
 MANIFEST = "flash.json"
 CHIP = "esp32c3"
-TABLE_OFFSET = 0x8000
-TABLE_LENGTH = 0xC00
 APP_OFFSET = 0x10000
 APP_HEAD_LENGTH = 0x120  # image header 24, segment header 8, description 256
 _IMAGE_MAGIC = 0xE9
@@ -61,32 +60,6 @@ class Build:
         return next(piece.data for piece in self.pieces if piece.offset == APP_OFFSET)[
             :APP_HEAD_LENGTH
         ]
-
-
-def write_manifest(folder, config, micropython, idf, files):
-    """Write flash.json for a folder of pieces. files: {offset: file name}."""
-    folder = Path(folder)
-    pieces = [
-        {
-            "offset": offset,
-            "file": name,
-            "sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
-        }
-        for offset, name in sorted(files.items())
-    ]
-    table = {
-        "chip": CHIP,
-        "pieces": pieces,
-        "config": {
-            "name": config.CONFIG_NAME,
-            "group_id": config.GROUP_ID,
-            "replica_count": config.REPLICA_COUNT,
-            "client_count": config.CLIENT_COUNT,
-        },
-        "micropython": micropython,
-        "idf": idf,
-    }
-    (folder / MANIFEST).write_text(json.dumps(table, indent=2) + "\n", encoding="utf-8")
 
 
 def load(folder):
@@ -164,24 +137,19 @@ def _check_images(folder, chip, pieces):
 
 def _flash_length(folder, pieces):
     table = next(piece for piece in pieces if piece.offset == TABLE_OFFSET)
-    rows = partitions(table.data)
-    if ("nvs", nvs.OFFSET, nvs.LENGTH) not in rows:
+    rows = read_binary(table.data)
+    if not has_nvs(rows):
         raise Refusal(
             f"{folder / table.name}: has no partition nvs at {nvs.OFFSET:#x} of {nvs.LENGTH:#x}"
             f" bytes, where the identity belongs; {_REMEDY}"
         )
-    return max(offset + length for _, offset, length in rows)
+    return max(row.offset + row.size for row in rows.values())
 
 
-def partitions(table):
-    """[(label, offset, length)] of a partition table; [] if it is none."""
-    rows = []
-    for start in range(0, len(table) - 31, 32):
-        magic, _, _, offset, length, label = struct.unpack_from("<2sBBII16s", table, start)
-        if magic != b"\xaa\x50":
-            break
-        rows.append((label.split(b"\0")[0].decode("ascii", "replace"), offset, length))
-    return rows
+def has_nvs(table):
+    """Whether a partition table has the identity's place where it belongs."""
+    row = table.get("nvs")
+    return row is not None and (row.offset, row.size) == (nvs.OFFSET, nvs.LENGTH)
 
 
 def app_words(head):

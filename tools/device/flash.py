@@ -3,7 +3,7 @@
 import rich_click as click
 
 from tools.device import build, options
-from tools.device.board import BoardError
+from tools.device.board import BoardFailure
 from tools.device.fleet import Fleet
 from tools.device.ports import chosen_ports
 
@@ -29,13 +29,13 @@ def flash(ports, firmware, no_stub, force):
 
 
 def check(board, built, force):
-    """Raise BoardError if this firmware must not, or cannot, go onto this board."""
+    """Raise BoardFailure if this firmware must not, or cannot, go onto this board."""
     check_fit(board, built)
     own = board.found.identity
     config = built.config
     expected = (config.GROUP_ID, config.REPLICA_COUNT, config.CLIENT_COUNT)
     if own and (own.group_id, own.replica_count, own.client_count) != expected and not force:
-        raise BoardError(
+        raise BoardFailure(
             f"is {own} of {own.replica_count} replicas and {own.client_count} nodes, but the"
             f" firmware in {built.folder} is for group {expected[0]} of {expected[1]} and"
             f" {expected[2]}, and would not run with these keys; nothing was written. Choose"
@@ -44,14 +44,14 @@ def check(board, built, force):
 
 
 def check_fit(board, built):
-    """Raise BoardError if the chip is another one, or its flash too small."""
+    """Raise BoardFailure if the chip is another one, or its flash too small."""
     if board.chip != built.chip:
-        raise BoardError(
+        raise BoardFailure(
             f"is an {board.chip}, but the firmware in {built.folder} is for {built.chip};"
             " nothing was written. Choose another --port or --firmware"
         )
     if board.flash_length is not None and board.flash_length < built.flash_length:
-        raise BoardError(
+        raise BoardFailure(
             f"has {board.flash_length} bytes of flash, but the firmware in {built.folder} needs"
             f" {built.flash_length}; nothing was written. Take a board with more flash"
         )

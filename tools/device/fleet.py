@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
 
-from tools.device.board import Board, BoardError
+from tools.device.board import Board, BoardFailure
 from tools.refusal import Refusal
 
 LOG_FOLDER = Path("build/device")
@@ -65,7 +65,7 @@ class Fleet:
                 board.on_progress = show
                 try:
                     words = action(board)
-                except (BoardError, Refusal) as error:
+                except (BoardFailure, Refusal) as error:
                     complaints[board.port] = _complaint(board, error)
                 else:
                     if words:

@@ -2,8 +2,11 @@
 
 Namespace "tinybft" of the NVS: i32 "format", "group_id", "node_id", "replica_count",
 "client_count"; blob "keys": per peer, rising, its id u16 little-endian and 16 bytes of key;
-blobs "wifi_ssid" and "wifi_pass" for a group on WiFi. Nothing of it is ever printed but the
-numbers. The keys are plaintext in the flash unless its encryption is on.
+blobs "wifi_ssid" and, unless the network is open, "wifi_pass" for a group on WiFi. Nothing of it
+is ever printed but the numbers. The keys are plaintext in the flash unless its encryption is on.
+
+The node itself adds the blob "ids": how far its request ids have risen (hal/nvs_store.py). It
+stays when the same node is provisioned anew, or the group would take new requests for old ones.
 """
 
 import json
@@ -20,6 +23,7 @@ from tools.device import nvs
 from tools.refusal import Refusal
 
 NAMESPACE = "tinybft"
+_REQUEST_IDS = "ids"
 _NUMBERS = ("group_id", "node_id", "replica_count", "client_count")
 # What ESP-IDF writes by itself on any board and makes anew when it is gone.
 _OF_THE_SYSTEM = {"nvs.net80211", "phy", "misc", "dhcp_state"}
@@ -27,7 +31,7 @@ _OF_THE_SYSTEM = {"nvs.net80211", "phy", "misc", "dhcp_state"}
 
 @dataclass(frozen=True)
 class Identity:
-    """wifi: (ssid, password) in bytes, or None."""
+    """wifi: (ssid, password) in bytes, or None. request_ids: what the node wrote, or None."""
 
     group_id: int
     node_id: int
@@ -35,6 +39,7 @@ class Identity:
     client_count: int
     keys: dict[int, bytes] = field(repr=False)
     wifi: tuple[bytes, bytes] | None = field(default=None, repr=False)
+    request_ids: bytes | None = field(default=None, repr=False, compare=False)
 
     def __str__(self):
         return f"group {self.group_id} node {self.node_id}"
@@ -46,7 +51,10 @@ class Identity:
             struct.pack("<H", peer) + self.keys[peer] for peer in sorted(self.keys)
         )
         if self.wifi:
-            values["wifi_ssid"], values["wifi_pass"] = self.wifi
+            names = ("wifi_ssid", "wifi_pass")
+            values |= {name: text for name, text in zip(names, self.wifi, strict=True) if text}
+        if self.request_ids:
+            values[_REQUEST_IDS] = self.request_ids
         return nvs.image(NAMESPACE, values)
 
 
@@ -100,7 +108,7 @@ def _identity(values):
     wifi = None
     if "wifi_ssid" in values:
         wifi = values["wifi_ssid"], values.get("wifi_pass", b"")
-    return Identity(*numbers, keys, wifi)
+    return Identity(*numbers, keys, wifi, values.get(_REQUEST_IDS))
 
 
 def from_key_file(folder, node_id, config=None):

@@ -11,7 +11,8 @@ from pathlib import Path
 import rich_click as click
 
 from tools.device import build, nvs, options
-from tools.device.board import BoardError
+from tools.device.board import BoardFailure
+from tools.device.boards import record
 from tools.device.fleet import Fleet
 from tools.device.identity import from_key_file, wifi_from_file, wifi_from_prompt
 from tools.device.ports import chosen_ports
@@ -38,7 +39,7 @@ def provision(ports, firmware, no_stub, force, **choice):
     with Fleet(plan.ports, stub=not no_stub) as fleet:
         identities = plan.identities(fleet.boards)
         fleet.each(lambda board: check(board, identities[board], force))
-        fleet.each(lambda board: write(board, identities[board]))
+        write_all(fleet, identities, lambda board: write(board, identities[board]))
 
 
 class Plan:
@@ -75,20 +76,34 @@ class Plan:
         return {board: replace(identity, wifi=self._wifi) for board, identity in found.items()}
 
 
+def write_all(fleet, identities, action):
+    """Call action(board) for all, and note where each node now is, for other commands."""
+    done = {}
+
+    def run(board):
+        words = action(board)
+        done[identities[board].node_id] = board.port
+        return words
+
+    try:
+        fleet.each(run)
+    finally:
+        record(done)
+
+
 def check(board, identity, force, table=True):
-    """Raise BoardError if this identity must not go onto this board.
+    """Raise BoardFailure if this identity must not go onto this board.
 
     table: whether the board keeps the partition table that it has.
     """
     if board.chip != build.CHIP:
-        raise BoardError(
+        raise BoardFailure(
             f"is an {board.chip}, not an {build.CHIP}; nothing was written. Choose another --port"
         )
     if force:
         return
-    rows = build.partitions(board.table_head)
-    if table and rows and ("nvs", nvs.OFFSET, nvs.LENGTH) not in rows:
-        raise BoardError(
+    if table and board.partitions and not build.has_nvs(board.partitions):
+        raise BoardFailure(
             "has a partition table of other software, without NVS where the identity belongs;"
             " nothing was written. Run `tinybft flash` first, or --force to write all the same"
         )
@@ -97,7 +112,7 @@ def check(board, identity, force, table=True):
     if found.kind in ("foreign", "damaged") or (
         found.kind in ("provisioned", "incomplete") and found.claims != own
     ):
-        raise BoardError(
+        raise BoardFailure(
             f"its NVS is {found}; to make it {identity} would erase that. Nothing was"
             " written. Choose another --port or node, or --force to replace it"
         )
@@ -106,8 +121,8 @@ def check(board, identity, force, table=True):
 def write(board, identity):
     """Write the NVS image, read it back and compare; returns words of what was done."""
     own = board.found.identity
-    if own and not identity.wifi and str(own) == str(identity):
-        identity = replace(identity, wifi=own.wifi)
+    if own and str(own) == str(identity):
+        identity = replace(identity, wifi=identity.wifi or own.wifi, request_ids=own.request_ids)
     if own == identity:
         return f"is {identity} with these keys already, nothing to do"
     image = identity.image()
@@ -115,7 +130,7 @@ def write(board, identity):
     read = board.read(nvs.OFFSET, nvs.LENGTH)
     if read != image:
         place = next(place for place, byte in enumerate(image) if read[place] != byte)
-        raise BoardError(
+        raise BoardFailure(
             f"reads back other bytes than were written, first at {nvs.OFFSET + place:#x}; its"
             " identity is not to be relied on. Run the same command with --force; if it fails"
             " again, the flash is worn out: take another board"

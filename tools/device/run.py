@@ -7,7 +7,7 @@ from tools.device.flash import check_fit
 from tools.device.flash import write as write_firmware
 from tools.device.fleet import Fleet
 from tools.device.logs import follow
-from tools.device.provision import Plan
+from tools.device.provision import Plan, write_all
 from tools.device.provision import check as check_identity
 from tools.device.provision import write as write_identity
 
@@ -36,7 +36,7 @@ def run(ports, firmware, no_stub, force, seconds, **choice):
             return f"{write_firmware(board, built)}; {write_identity(board, identities[board])}"
 
         fleet.each(check)
-        fleet.each(write)
+        write_all(fleet, identities, write)
     click.echo("the boards start now; what they print, until Ctrl-C:")
     names = {board.port: f"node {identities[board].node_id}" for board in fleet.boards}
     follow(names, seconds)

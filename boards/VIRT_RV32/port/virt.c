@@ -13,6 +13,7 @@
 
 #include "py/mphal.h"
 #include "py/runtime.h"
+#include "py/stackctrl.h"
 #include "shared/runtime/interrupt_char.h"
 #include "shared/runtime/pyexec.h"
 
@@ -22,6 +23,7 @@
 #define MIP_MTIP (1 << 7)
 #define CAUSE_TIMER (0x80000007)
 #define LSR_DATA_READY (1)
+#define STACK_LIMIT (15 * 1024) // as the ESP32 port's main task: 16 KiB less a margin of 1 KiB
 
 #define MTIME ((volatile uint32_t *)0x0200bff8)
 #define MTIMECMP ((volatile uint32_t *)0x02004000)
@@ -124,6 +126,7 @@ void __wrap_mp_init(void) {
     scheduled = false;
     main_is_due = true;
     MICROPY_END_ATOMIC_SECTION(state);
+    mp_stack_set_limit(STACK_LIMIT);
     mp_hal_set_interrupt_char(-1);
     start_ticks();
 }

@@ -5,6 +5,8 @@ does not stick, nobody at home. With `says`, whoever connects after the boot loa
 gets that text, as from a board that runs.
 """
 
+import hashlib
+import json
 import socket
 import struct
 import threading
@@ -13,6 +15,7 @@ from esp32_mock_bootloader import server
 
 from tools.config import ROOT, load
 from tools.device import build
+from tools.firmware.partitions import TABLE_OFFSET
 
 CONFIG = ROOT / "config.toml"
 FLASH_LENGTH = 4 * 1024 * 1024  # what the mock says that it has
@@ -105,7 +108,7 @@ def firmware(folder, config=None, version="v1.29.0", flash_length=FLASH_LENGTH, 
     folder.mkdir(parents=True, exist_ok=True)
     pieces = {
         0: ("bootloader.bin", image(chip_id, b"boot loader " * 300)),
-        build.TABLE_OFFSET: ("partition-table.bin", partition_table(flash_length)),
+        TABLE_OFFSET: ("partition-table.bin", partition_table(flash_length)),
         build.APP_OFFSET: (
             "micropython.bin",
             image(chip_id, description(version) + b"app" * 9001),
@@ -113,8 +116,22 @@ def firmware(folder, config=None, version="v1.29.0", flash_length=FLASH_LENGTH, 
     }
     for name, data in pieces.values():
         (folder / name).write_bytes(data)
-    files = {offset: name for offset, (name, _) in pieces.items()}
-    build.write_manifest(folder, config, version.removeprefix("v"), "5.5.2", files)
+    table = {
+        "chip": "esp32c3",
+        "pieces": [
+            {"offset": offset, "file": name, "sha256": hashlib.sha256(data).hexdigest()}
+            for offset, (name, data) in pieces.items()
+        ],
+        "config": {
+            "group_id": config.GROUP_ID,
+            "replica_count": config.REPLICA_COUNT,
+            "client_count": config.CLIENT_COUNT,
+            "name": config.CONFIG_NAME,
+        },
+        "micropython": version.removeprefix("v"),
+        "idf": "5.5.2",
+    }
+    (folder / build.MANIFEST).write_text(json.dumps(table))
     return folder
 
 
@@ -153,4 +170,4 @@ def partition_table(flash_length, nvs_offset=0x9000):
         (1, 0x81, 0x200000, flash_length - 0x200000, b"vfs"),
     )
     table = b"".join(struct.pack("<2sBBII16sI", b"\xaa\x50", *row, 0) for row in rows)
-    return table.ljust(build.TABLE_LENGTH, b"\xff")
+    return table.ljust(0xC00, b"\xff")

@@ -1,8 +1,11 @@
 """A folder of its own for each test, with firmware and keys; mock boards."""
 
 import contextlib
+import time
+from types import SimpleNamespace
 
 import pytest
+from serial.urlhandler import protocol_socket
 
 from tests.tools.device.boards import CONFIG, MockBoard, firmware
 from tests.tools.support import run
@@ -12,6 +15,13 @@ from tests.tools.support import run
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+@pytest.fixture(autouse=True)
+def quick_close(monkeypatch):
+    """pyserial rests after closing a socket, for programs that reopen it at once."""
+    clock = SimpleNamespace(time=time.time, sleep=lambda seconds: None)
+    monkeypatch.setattr(protocol_socket, "time", clock)
 
 
 @pytest.fixture

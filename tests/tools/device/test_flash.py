@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -13,6 +14,7 @@ from tests.tools.device.boards import CONFIG, FLASH_LENGTH, MockBoard, firmware,
 from tests.tools.support import run, variant
 from tools.config import load
 from tools.device import build, nvs
+from tools.device.boards import read_boards
 from tools.device.identity import found_in, from_key_file
 
 
@@ -72,6 +74,9 @@ def test_four_boards_in_parallel(boards, built, keys):
         assert nvs_of(board) == own.image()
         assert_holds(board, built)
         assert board.at(0xF000, 0x1000) == b"\xff" * 0x1000
+    assert read_boards() == {
+        node: board.url for board, node in zip(boards, (2, 0, 3, 1), strict=True)
+    }
 
 
 def test_only_its_own_keys(boards, built, keys):
@@ -441,6 +446,28 @@ def test_wifi(folder, board, built, keys):
     done("provision", [board])
     assert identity_of(board).wifi == (b"home", b"swordfish")
     assert "swordfish" not in repr(identity_of(board))
+
+
+def test_request_ids_of_the_same_node_stay(folder, board, built, keys):
+    """The node wrote them beside its identity; another node's are gone with its identity."""
+    own = replace(from_key_file(keys, 0), request_ids=bytes(range(16)))
+    board.flash.data[nvs.OFFSET : nvs.OFFSET + nvs.LENGTH] = own.image()
+    assert "nothing to do" in done("provision", [board])
+    assert run("keys", CONFIG, "--force").exit_code == 0
+    done("provision", [board])
+    assert identity_of(board).request_ids == own.request_ids
+    assert identity_of(board).keys != own.keys
+    done("provision", [board], "--node", 1, "--force")
+    assert identity_of(board).request_ids is None
+
+
+def test_open_network(folder, board, built, keys):
+    file = folder / "wifi.toml"
+    file.write_text('ssid = "home"\npassword = ""\n')
+    file.chmod(0o600)
+    done("provision", [board], "--wifi", file)
+    assert identity_of(board).wifi == (b"home", b"")
+    assert "wifi_pass" not in nvs.parse(nvs_of(board))["tinybft"]
 
 
 @pytest.mark.parametrize(
