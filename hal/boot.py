@@ -17,6 +17,7 @@ import sys
 from hal import HalError
 from hal.keys import KeyFileError
 from hal.store import StoreError
+from tinybft.request_ids import StoreError as UntrustedStore
 
 if sys.platform == "esp32":
     from hal import esp32c3 as platform
@@ -31,7 +32,7 @@ def boot(service, config=None, background=True):
     """
     try:
         node = start(service, config)
-    except (HalError, KeyFileError, StoreError) as error:
+    except (HalError, KeyFileError, StoreError, UntrustedStore) as error:
         print("tinybft: not started: " + str(error))
         return None
     if background:

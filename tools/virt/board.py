@@ -22,7 +22,8 @@ def qemu():
 class Board:
     """`power_on`, `power_off` (SIGKILL, at any instruction), `mailbox`, `device` for mpremote.
 
-    on: whether it has power. boots: how often it was switched on.
+    on: whether it has power. boots: how often it was switched on. log_read: where in its log
+    the present life begins.
     """
 
     def __init__(self, node_id, folder, firmware, port, icount=False):
@@ -31,7 +32,7 @@ class Board:
         self.port = port
         self.log_path = folder / f"board-{node_id}.log"
         self.mailbox = Mailbox(folder / f"board-{node_id}.ram")
-        self.boots = 0
+        self.boots = self.log_read = 0
         self.on = False
         self._icount = icount
         self._process = None
@@ -45,6 +46,7 @@ class Board:
         refuse_if_taken(self.port)
         self.mailbox.power_on(identity, store_length)
         self.boots += 1
+        self.log_read = len(self.log())
         self._process = subprocess.Popen(
             self._command(),
             stdin=subprocess.DEVNULL,

@@ -48,6 +48,7 @@ class Course:
         self.watched_ms = self.undisturbed_ms = None
         self._random = random.Random(options.seed)
         self._say = say
+        self._unwatchable = ""
         self._started = time.monotonic()
 
     def run(self):
@@ -158,6 +159,8 @@ class Course:
         stop.set()
         while watcher.is_alive():
             yield
+        if self._unwatchable:
+            raise Late(self._unwatchable)
         latencies = self._acknowledged.latencies()
         self.undisturbed_ms = median(took for at, took in latencies if begin < at < middle) / 1e3
         self.watched_ms = median(took for at, took in latencies if middle < at < end) / 1e3
@@ -167,10 +170,13 @@ class Course:
         )
 
     def _watch(self, stop):
-        while not stop.is_set():
-            for board in self.group.boards:
-                self.group.status(board.node_id)
-                self.looks += 1
+        try:
+            while not stop.is_set():
+                for board in self.group.boards:
+                    self.group.status(board.node_id)
+                    self.looks += 1
+        except Refusal as refusal:
+            self._unwatchable = str(refusal)
 
     def _kill_one(self):
         wanted = self.options.kill

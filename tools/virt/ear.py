@@ -5,6 +5,7 @@ The same oracle as for real processes (tools/cluster/sniffer.py), fed from frame
 
 from hal.faults import Faults
 from hal.frames import Reassembly
+from tinybft.octets import put_u16
 from tools.cluster.sniffer import Statements
 
 
@@ -25,6 +26,13 @@ class Ear:
         """As if of the last external client, who hears all replicas."""
         return Reassembly(self._config, self._config.CLIENT_COUNT - 1, Faults())
 
+    def _to_all(self, node_id, frame):
+        """The same frame, as if it were for everybody (hal/frames.py: target -1)."""
+        octets = bytearray(frame)
+        if len(octets) >= 2:
+            put_u16(octets, 0, self._config.GROUP_ID * 40503 + node_id & 0xFFFF)
+        return octets
+
     def live(self, node_id):
         self._boots[node_id] += 1
         self._reassemblies[node_id] = self._fresh()
@@ -38,7 +46,8 @@ class Ear:
     def _hear(self, node_id, frame):
         if node_id >= len(self._boots):
             return
-        length = self._reassemblies[node_id].offer(frame, len(frame), self._message)
+        octets = self._to_all(node_id, frame)
+        length = self._reassemblies[node_id].offer(octets, len(octets), self._message)
         if length:
             message = bytearray(self._message[:length])
             words = self._statements[node_id].hear(message, self._boots[node_id])

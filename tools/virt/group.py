@@ -104,8 +104,8 @@ class Group:
         """Wait until the board's program says that it serves; raises Refusal."""
         deadline = time.monotonic() + BOOT_SECONDS
         while True:
-            log = board.log()
-            if log.count(_SERVES) >= board.boots:
+            log = board.log()[board.log_read :]
+            if _SERVES in log:
                 return
             late = time.monotonic() > deadline
             if late or board.has_ended() or _REFUSES in log or "Traceback" in log:

@@ -58,7 +58,7 @@ class Mailbox:
         return (None if target == virt_map.TO_ALL else target), frame
 
     def put(self, frame):
-        """Let the board receive a frame; False when it has not made room, and the frame is lost."""
+        """Let the board receive a frame; False when it has no room, and the frame is lost."""
         shared = self._shared
         head = shared[virt_map.RECEIVED_HEAD]
         if (head + 1) & _MASK == shared[virt_map.RECEIVED_TAIL]:

@@ -43,7 +43,7 @@ class Station:
 
     def send(self, target, buf, length):
         fragments = self._fragments
-        fragments.begin(buf, length)
+        fragments.begin(buf, length, target)
         while frame_length := fragments.put_next():
             frame = bytes(fragments.frame[:frame_length])
             self._radio.send(self.node_id, None if target == BROADCAST else target, frame)
