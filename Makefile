@@ -1,7 +1,8 @@
 # make demo    four MicroPython replicas agree under load and loss; the primary is killed and
 #              returns; at last all lose power at once
 # make test    the whole suite, on CPython and on the real MicroPython
-# make lint    ruff, and that tinybft/config.py is what config.toml gives
+# make lint    ruff, that tinybft/config.py is what config.toml gives, and that the HAL of the
+#              ESP32-C3 fits the stubs of MicroPython's ESP32 port
 # make clean   remove what make made
 #
 # Each needs Python 3.11 or newer (PYTHON=python3.12 chooses one) and makes .venv by itself.
@@ -25,6 +26,7 @@ lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/tinybft config --check
+	$(BIN)/python -m tools.typings
 
 venv: $(STAMP)
 

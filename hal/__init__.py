@@ -28,8 +28,17 @@ outside world. "Allocates nothing" means on MicroPython, after construction.
     faults                     see hal.faults: one counter per named fault
     close()                    gives sockets and files back
 
+A board (hal.esp32c3, hal.virt) has besides
+    background(callback)       from now on calls callback() soon after a frame came, and every few
+                               milliseconds, from MicroPython's scheduler; None ends it
+    watchdog()                 feeds the watchdog, if one is configured
+
 Own mistakes of the caller (a message too long, an address outside of the store) are a
 ValueError; what comes from outside is never an exception but a counter.
 """
 
 BROADCAST = -1
+
+
+class HalError(Exception):
+    """The platform refuses; the text says what to change."""

@@ -14,8 +14,10 @@ and the REPL comes up without a node: a replica never runs with half of what it 
 import gc
 import sys
 
+from hal import HalError
 from hal.keys import KeyFileError
 from hal.store import StoreError
+from tinybft.request_ids import StoreError as UntrustedStore
 
 if sys.platform == "esp32":
     from hal import esp32c3 as platform
@@ -32,7 +34,7 @@ def boot(service, config=None, background=True):
     """
     try:
         node = start(service, config)
-    except (KeyFileError, StoreError) as error:
+    except (HalError, KeyFileError, StoreError, UntrustedStore) as error:
         print("tinybft: not started: " + str(error))
         return None
     if background:

@@ -6,18 +6,22 @@ Counters start at zero at boot and only grow; a counter that stays at zero is th
 """
 
 NAMES = (
-    # datagrams (hal.udp)
+    # datagrams (hal.udp, hal.wifi_air)
     "datagram_length",  # not of the fixed size, or with a length field out of range
-    "receive_error",  # the operating system refused to receive
+    "receive_error",  # the operating system, or the radio, refused to receive
     "send_error",  # ... to send: buffers full, no route, nobody listens
     "send_target",  # a target that is no other node, or whose address is unknown
     # injected on purpose (hal.impairment)
     "injected_loss",
     "injected_duplicate",
     "delay_full",  # more frames under way than the ring of delayed frames holds: lost
+    # the radio of a board (hal.espnow_air, hal.wifi_air)
+    "radio_restart",  # it refused to send, or could not be read, twice or more in a row
+    "radio_failure",  # ... and did not start again, or did not connect: will be tried again
+    "association_lost",  # the access point is gone: connects again
     # frames (hal.frames)
     "frame_length",  # shorter than a header and one byte, or longer than FRAME_LENGTH
-    "frame_transmitter",  # no node has this id
+    "frame_transmitter",  # of another group, or of no node
     "fragment_index",  # index beyond the count
     "fragment_length",  # not the last fragment, yet not full
     "fragment_overflow",  # would end behind MESSAGE_LENGTH_MAX

@@ -65,7 +65,7 @@ class FramI2c(Fram):
     def __init__(  # noqa: PLR0913 - each is a choice of the device's main program
         self, i2c, faults, chips, chunk_length=32, verify=False, identify=True
     ):
-        _check_places(chips)
+        check_places(chips)
         sizes = tuple(PARTS[part][0] for _, part in chips)
         super().__init__(faults, sizes, (_HEADER,) * len(chips), chunk_length, verify)
         self._i2c = i2c
@@ -148,7 +148,7 @@ def _part_of(octets):
     return "none of the supported parts"
 
 
-def _check_places(chips):
+def check_places(chips):
     """StoreError unless the parts are known and their addresses valid and different."""
     if not chips:
         raise StoreError("no FRAM chip is named; name at least one as (I2C address, part)")

@@ -1,9 +1,15 @@
 """Messages in radio frames: fragmentation and reassembly, in static buffers.
 
-    frame:  0 u16 transmitter (node id) · 2 u8 message number · 3 u8 index << 4 | count - 1
+    frame:  0 u16 address · 2 u8 message number · 3 u8 index << 4 | count - 1
             4 the fragment's bytes, at most FRAME_LENGTH - 4
 
+    address = GROUP_ID * 40503 + CLIENT_COUNT * (target + 1) + transmitter, modulo 2**16
+    target and transmitter are node ids, target -1 = everybody
+
 Rules:
+* A radio is heard by all: who is not meant drops a frame by its address, at the cost of a
+  subtraction. The factor (2**16 by the golden ratio) keeps the addresses of two groups apart
+  if their ids differ by less than 233 and they have up to 8 nodes (26 nodes: 55).
 * Every fragment but the last is full, so fragment i belongs at i * (FRAME_LENGTH - 4) whatever
   came before it. At most 16 fragments.
 * A message of one fragment goes straight to the caller; it uses no buffer and no number.
@@ -23,6 +29,7 @@ Rules:
         4 u8 number · 5 u8 count · 6 u8 finished · 7 zero
 """
 
+from hal import BROADCAST
 from hal.faults import Faults
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, put_u16
@@ -38,6 +45,7 @@ _FINISHED = const(6)
 # Frames of one transmitter overtake each other by little: one message under way on each of
 # two sockets, or one jitter. More would make a rebooted transmitter wait for its old number.
 _LATE_NUMBERS = const(4)
+_GROUP_FACTOR = const(40503)
 
 
 def fragment_count(config):
@@ -69,7 +77,7 @@ def frame_memory_rows(config):
 class Fragments:
     """The frames of one message after the other, in the one buffer `frame`.
 
-    fragments.begin(buf, length)
+    fragments.begin(buf, length, target)
     while True:
         frame_length = fragments.put_next()
         if not frame_length: break
@@ -85,15 +93,18 @@ class Fragments:
         self._number = number & 255
         self._buf = None
         self._length = self._at = self._index = self._count = 0
-        put_u16(self.frame, 0, own_id)
+        self._node_count = config.CLIENT_COUNT
+        self._own_address = config.GROUP_ID * _GROUP_FACTOR + own_id
 
     @micropython.native
-    def begin(self, buf, length):
-        """Start on buf[0:length]; buf must stay as it is until the last frame is written."""
+    def begin(self, buf, length, target=BROADCAST):
+        """Start on buf[0:length] for a node or for everybody; buf must stay as it is until the
+        last frame is written."""
         if not 0 < length <= self._message_length_max:
             raise ValueError(
                 "message of %d bytes, must be 1..%d" % (length, self._message_length_max)
             )
+        put_u16(self.frame, 0, self._own_address + self._node_count * (target + 1) & 0xFFFF)
         self._buf = buf
         self._length = length
         self._at = 0
@@ -130,6 +141,8 @@ class Reassembly:
         self.faults = Faults() if faults is None else faults
         self._own_id = own_id
         self._node_count = config.CLIENT_COUNT
+        self._group_address = config.GROUP_ID * _GROUP_FACTOR
+        self._to_own = config.CLIENT_COUNT * (own_id + 1)
         self._frame_length = config.FRAME_LENGTH
         self._room = config.FRAME_LENGTH - HEADER_LENGTH
         self._message_length_max = config.MESSAGE_LENGTH_MAX
@@ -142,11 +155,8 @@ class Reassembly:
         if not HEADER_LENGTH < frame_length <= self._frame_length:
             self.faults.frame_length += 1
             return 0
-        transmitter = get_u16(frame, 0)
-        if transmitter == self._own_id:
-            return 0
-        if transmitter >= self._node_count:
-            self.faults.frame_transmitter += 1
+        transmitter = self._transmitter(get_u16(frame, 0))
+        if transmitter < 0 or transmitter == self._own_id:
             return 0
         size = frame_length - HEADER_LENGTH
         if frame[3] == 0:
@@ -161,6 +171,19 @@ class Reassembly:
         if not self._wanted(place * _ROW_LENGTH, frame[2], frame[3]):
             return 0
         return self._store(place, frame, size, out)
+
+    @micropython.native
+    def _transmitter(self, address):
+        """Who sent it, if it is for this node; else -1."""
+        count = self._node_count
+        place = address - self._group_address & 0xFFFF
+        if place < count:
+            return place
+        if 0 <= place - self._to_own < count:
+            return place - self._to_own
+        if place >= count * (count + 1):
+            self.faults.frame_transmitter += 1
+        return -1
 
     def _well_formed(self, place, size):
         """What one fragment must fulfil by itself: `place` is index << 4 | count - 1."""

@@ -4,12 +4,7 @@ Broadcast is UDP multicast (of loopback or a LAN); where that is not to be had, 
 unicast and says so once. All nodes of a group must then do so (multicast=False), because who
 multicasts does not reach who cannot hear it.
 
-    datagram, always 2 + FRAME_LENGTH bytes:  0 u16 frame length · 2 frame · padding
-
-The size is fixed because MicroPython's `readinto`, the only way to receive without allocating,
-concatenates waiting datagrams until the buffer is full. A foreign datagram of another size
-thus spoils at most the one behind it: that one is cut, the next starts afresh. A frame length
-of 0 is a node's own probe at boot and is ignored by all.
+A frame length of 0 (hal/datagrams.py) is a node's own probe at boot and is ignored by all.
 
 Measured on 64-bit MicroPython: `sendto`, `readinto`, `ipoll` allocate 0 bytes; only an OSError
 does. A refused `sendto` is counted, never raised.
@@ -20,6 +15,7 @@ import select
 import sys
 
 from hal import BROADCAST
+from hal.datagrams import Datagrams
 from hal.udp_sockets import (
     address_of,
     echoes,
@@ -29,9 +25,8 @@ from hal.udp_sockets import (
     unicast_addresses,
 )
 from tinybft.compat import const, micropython
-from tinybft.octets import get_u16, put_u16
+from tinybft.octets import put_u16
 
-_PREFIX_LENGTH = const(2)
 # One socket is emptied before the other gets its turn, because alternating would interleave the
 # fragments of two messages; but a flood of one must not starve the other. This many datagrams
 # fill a receive buffer of the usual size.
@@ -41,18 +36,12 @@ _PROBE_MS = const(200)
 _NO_GROUP = (1, 19, 100, 101)
 
 
-class UdpAir:
+class UdpAir(Datagrams):
     """One node's sockets: frames come in `frame_in` and leave from `frame_out`."""
 
     def __init__(self, config, node_id, faults, multicast=True):
+        super().__init__(config, faults)
         self._node_id = node_id
-        self._faults = faults
-        self._frame_length_max = config.FRAME_LENGTH
-        self._datagram_length = _PREFIX_LENGTH + config.FRAME_LENGTH
-        self._received = bytearray(self._datagram_length)
-        self._sent = bytearray(self._datagram_length)
-        self.frame_in = memoryview(self._received)[_PREFIX_LENGTH:]
-        self.frame_out = memoryview(self._sent)[_PREFIX_LENGTH:]
         self._addresses = unicast_addresses(config)
         self._others = [a for i, a in enumerate(self._addresses) if a and i != node_id]
         self._group = address_of(config.MULTICAST_GROUP, config.PORT)
@@ -91,22 +80,6 @@ class UdpAir:
             "node %d: no multicast (%s), sends to each node by itself" % (self._node_id, reason),
             file=sys.stderr,
         )
-
-    @micropython.native
-    def receive(self):
-        """Length of the next frame in `frame_in`; 0 = none waits, -1 = it came to nothing."""
-        try:
-            size = self._read()
-        except OSError:
-            self._faults.receive_error += 1
-            return 0
-        if size is None:
-            return 0
-        length = get_u16(self._received, 0)
-        if size != self._datagram_length or length > self._frame_length_max:
-            self._faults.datagram_length += 1
-            return -1
-        return length or -1
 
     @micropython.native
     def _read(self):
@@ -156,16 +129,9 @@ class UdpAir:
                 sent = False
         return sent
 
-    @micropython.native
-    def _give(self, address):
-        try:
-            self._sendto(self._sent, address)
-            return True
-        except OSError as error:
-            self._faults.send_error += 1
-            if address is self._group and self.multicast and error.errno in _NO_GROUP:
-                self._lost_group(error)
-            return False
+    def _refused(self, address, error):
+        if address is self._group and self.multicast and error.errno in _NO_GROUP:
+            self._lost_group(error)
 
     def close(self):
         for sock in self.sockets:

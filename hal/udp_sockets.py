@@ -12,6 +12,8 @@ import errno
 import select
 import socket
 
+from hal import HalError
+
 _SOL_SOCKET = 1
 _SO_REUSEADDR = 2
 _SO_RCVBUF = 8
@@ -20,10 +22,6 @@ _IP_MULTICAST_IF = 32
 _IP_ADD_MEMBERSHIP = 35
 # Some hundred frames of all others; the kernel cuts it to what it allows.
 _RECEIVE_BUFFER_LENGTH = 1 << 20
-
-
-class HalError(Exception):
-    """The platform refuses; the text says what to change."""
 
 
 def address_of(host, port):

@@ -9,21 +9,19 @@ import os
 import sys
 import time
 
+from hal import HalError
 from hal.faults import Faults
 from hal.filestore import FileStore
-from hal.frames import Fragments, Reassembly
 from hal.impairment import Impairment
+from hal.messages import Messages
 from hal.readiness import Readiness
 from hal.udp import UdpAir
-from hal.udp_sockets import HalError
-from tinybft.compat import const, micropython
+from tinybft.compat import const
 from tinybft.octets import copy
 
 __all__ = ("Hal", "HalError")
 
 _TICKS_MASK = const(0x3FFFFFFF)
-# Frames looked at per call of receive_into: bounded work under a flood.
-_FRAMES_PER_CALL = const(64)
 
 if sys.implementation.name == "micropython":
 
@@ -42,7 +40,7 @@ else:
         return time.monotonic_ns() // 1_000 & _TICKS_MASK
 
 
-class Hal:
+class Hal(Messages):
     """The contract of `hal` for one node; HalError or StoreError when the host refuses.
 
     loss, duplicate (shares 0..1), delay_ms, jitter_ms: injected on this receiver, see
@@ -68,22 +66,20 @@ class Hal:
             raise HalError("node id is %d, must be 0..%d" % (node_id, config.CLIENT_COUNT - 1))
         self.now_ms = now_ms
         self.cycles = cycles
-        self.node_id = node_id
         self.crypto = crypto
-        self.faults = Faults()
-        self._message_length_max = config.MESSAGE_LENGTH_MAX
+        faults = Faults()
         self._impairment = None
         if loss or duplicate or delay_ms or jitter_ms:
             if seed is None:
                 seed = int.from_bytes(os.urandom(4), "little")
             self._impairment = Impairment(
-                self.faults, config.FRAME_LENGTH, loss, duplicate, delay_ms, jitter_ms, seed
+                faults, config.FRAME_LENGTH, loss, duplicate, delay_ms, jitter_ms, seed
             )
-        self._reassembly = Reassembly(config, node_id, self.faults)
         self.store = None if store_path is None else FileStore(store_path, store_length)
-        self._air = air = UdpAir(config, node_id, self.faults, multicast)
-        # A random first number: the others may still know the one before a reboot.
-        self._fragments = Fragments(config, node_id, air.frame_out, os.urandom(1)[0])
+        air = UdpAir(config, node_id, faults, multicast)
+        super().__init__(config, node_id, air, faults)
+        if self._impairment is not None:
+            self._receive_frame = self._impaired
         self._readiness = Readiness(air.sockets)
 
     @property
@@ -94,24 +90,6 @@ class Hal:
     @property
     def multicast_reason(self):
         return self._air.multicast_reason
-
-    @micropython.native
-    def receive_into(self, buf):
-        """Length of one whole message in buf, 0 when none is there."""
-        if len(buf) < self._message_length_max:
-            raise ValueError("receive buffer shorter than MESSAGE_LENGTH_MAX")
-        frame = self._air.frame_in
-        left = _FRAMES_PER_CALL
-        while left:
-            left -= 1
-            length = self._air.receive() if self._impairment is None else self._impaired()
-            if length == 0:
-                return 0
-            if length > 0:
-                length = self._reassembly.offer(frame, length, buf)
-                if length:
-                    return length
-        return 0
 
     def _impaired(self):
         """As `air.receive()`, after the faults that are to be injected."""
@@ -124,22 +102,6 @@ class Hal:
             if length > 0 and not impairment.admit(frame, length, now):
                 length = -1
         return length
-
-    @micropython.native
-    def send(self, target, buf, length):
-        """Send buf[0:length] to a node id or to BROADCAST; False when a frame was refused."""
-        air = self._air
-        if not air.reaches(target):
-            return False
-        fragments = self._fragments
-        fragments.begin(buf, length)
-        sent = True
-        while True:
-            frame_length = fragments.put_next()
-            if frame_length == 0:
-                return sent
-            if not air.send(target, frame_length):
-                sent = False
 
     def wait(self, ms):
         """Sleep until something may be receivable, or ms milliseconds."""

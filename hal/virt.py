@@ -125,7 +125,7 @@ class Hal:
     def send(self, target, buf, length):
         """Give buf[0:length] to the radio; False when its ring is full, as a real one's is."""
         fragments = self._fragments
-        fragments.begin(buf, length)
+        fragments.begin(buf, length, target)
         sent = True
         while True:
             length = fragments.put_next()

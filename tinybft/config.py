@@ -59,6 +59,18 @@ PORT = 47000
 INTERFACE = "127.0.0.1"
 HOSTS = ()
 
+# [radio]
+RADIO_CHANNEL = 1
+RADIO_RATE_KBIT = 1000
+RADIO_POWER_SAVE = False
+WATCHDOG_MS = 0
+
+# [fram]
+FRAM_SDA = 6
+FRAM_SCL = 7
+FRAM_FREQUENCY = 400000
+FRAM_PARTS = ()
+
 # derived
 # n, ids 0..n-1
 REPLICA_COUNT = 3 * FAULT_COUNT + 1
@@ -127,3 +139,10 @@ assert STORAGE_STATE == "ram" or STORAGE_EVENT != "ram", (
 assert FRAME_LENGTH <= 250 or TRANSPORT != "esp_now", "an ESP-NOW frame carries at most 250 bytes"
 assert PORT + CLIENT_COUNT <= 65535, "each node has a UDP port of its own above the group's"
 assert len(HOSTS) in (0, REPLICA_COUNT), "hosts names one machine per replica, or none"
+assert WATCHDOG_MS == 0 or WATCHDOG_MS >= 6000, (
+    "a radio that is stuck holds a node for four seconds before it is restarted"
+)
+assert not DURABLE or TRANSPORT == "unix" or len(FRAM_PARTS) > 0, (
+    "what a board says outlives a power cut only in FRAM"
+)
+assert FRAM_SDA != FRAM_SCL, "data and clock of the FRAM are two pins"

@@ -19,10 +19,15 @@ COMMANDS = {
     "status": "tools.cluster.commands:status",
     "kv": "tools.cluster.commands:kv",
     "bench": "tools.cluster.bench:bench",
-    "repl": "tools.device.console:repl",
-    "monitor": "tools.device.monitor:monitor",
     "simulate": "tools.simulate.command:simulate",
     "firmware": "tools.firmware.command:firmware",
+    "devices": "tools.device.devices:devices",
+    "flash": "tools.device.flash:flash",
+    "provision": "tools.device.provision:provision",
+    "run": "tools.device.run:run",
+    "logs": "tools.device.logs:logs",
+    "repl": "tools.device.console:repl",
+    "monitor": "tools.device.monitor:monitor",
 }
 
 

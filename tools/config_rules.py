@@ -187,6 +187,24 @@ RULES = (
         at="HOSTS",
         remedy="list {REPLICA_COUNT} addresses, or write hosts = []",
     ),
+    Rule(
+        "WATCHDOG_MS == 0 or WATCHDOG_MS >= 6000",
+        "a radio that is stuck holds a node for four seconds before it is restarted",
+        at="WATCHDOG_MS",
+        remedy="raise watchdog_ms to 6000, or write 0 to do without",
+    ),
+    Rule(
+        'not DURABLE or TRANSPORT == "unix" or len(FRAM_PARTS) > 0',
+        "what a board says outlives a power cut only in FRAM",
+        at="FRAM_PARTS",
+        remedy='name the chips, as parts = ["0x50:MB85RC512T"], or write "ram" in [storage]',
+    ),
+    Rule(
+        "FRAM_SDA != FRAM_SCL",
+        "data and clock of the FRAM are two pins",
+        at="FRAM_SCL",
+        remedy="give scl another pin than sda",
+    ),
 )
 
 

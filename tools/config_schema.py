@@ -6,12 +6,21 @@ A parameter alone is checked here, what ties several together in `config_rules`.
     kind        TOML value                     in tinybft/config.py
     Whole       integer within low..high       int
     Choice      one of a few strings           str
+    Switch      true or false                  bool
+    Rate        Mbit/s that the radio has      int, kbit/s
     Address     IPv4 address (or multicast)    str
     Addresses   list of IPv4 addresses         tuple of str
+    Parts       list of "ADDRESS:PART"         tuple of (int, str)
+
+A kind whose constant is not the TOML value itself has `constant(value)`.
 """
 
+import re
 from dataclasses import dataclass
 from ipaddress import IPv4Address
+
+from hal.fram_i2c import PARTS, check_places
+from hal.store import StoreError
 
 _TICKS_MAX = 2**29 - 1
 
@@ -48,6 +57,28 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Switch:
+    def complaint(self, value):
+        if type(value) is not bool:
+            return f"must be true or false, not {_type_of(value)}; write true or false"
+        return ""
+
+
+@dataclass(frozen=True)
+class Rate:
+    options: tuple
+
+    def complaint(self, value):
+        if type(value) not in (int, float) or value not in self.options:
+            shown = ", ".join(str(option) for option in self.options)
+            return f"is no rate that the radio has; use one of {shown}"
+        return ""
+
+    def constant(self, value):
+        return round(value * 1000)
+
+
+@dataclass(frozen=True)
 class Address:
     multicast: bool = False
 
@@ -80,10 +111,39 @@ class Addresses:
 
 
 @dataclass(frozen=True)
+class Parts:
+    """FRAM chips: I2C address in hexadecimal, part of hal.fram_i2c."""
+
+    def complaint(self, value):
+        if type(value) is not list:
+            return f'must be a list, not {_type_of(value)}; write [] or ["0x50:MB85RC256V"]'
+        for item in value:
+            if type(item) is not str:
+                return f'{shown(item)} must be a string; write it as "0x50:MB85RC256V"'
+            if not _PART.fullmatch(item):
+                known = ", ".join(sorted(PARTS))
+                return (
+                    f"{shown(item)} is no chip; write its I2C address, a colon and its part,"
+                    f' as "0x50:MB85RC256V" (parts: {known})'
+                )
+        try:
+            check_places(self.constant(value) or ((0x50, "MB85RC256V"),))
+        except StoreError as error:
+            return str(error)
+        return ""
+
+    def constant(self, value):
+        return tuple((int(item[:4], 16), item[5:]) for item in value)
+
+
+_PART = re.compile(r"0x[0-9a-fA-F]{2}:\w+")
+
+
+@dataclass(frozen=True)
 class Parameter:
     section: str
     key: str
-    kind: Whole | Choice | Address | Addresses
+    kind: Whole | Choice | Switch | Rate | Address | Addresses | Parts
     name: str = ""
     agreed: bool = False
     """Whether all members must have the same value (it enters CONFIG_HASH)."""
@@ -114,6 +174,13 @@ def shown(value):
     return str(value)
 
 
+def constant_of(kind, value):
+    """What tinybft/config.py has for a sound TOML value."""
+    if hasattr(kind, "constant"):
+        return kind.constant(value)
+    return tuple(value) if isinstance(value, list) else value
+
+
 def _agreed(section, key, kind):
     return Parameter(section, key, kind, agreed=True)
 
@@ -126,6 +193,14 @@ def _timeout(key, agreed=False):
 def _region(key):
     kind = Choice(("ram", "mirror", "nvm"))
     return Parameter("storage", key, kind, name="STORAGE_" + key.upper())
+
+
+def _radio(key, kind, name=""):
+    return Parameter("radio", key, kind, name=name or "RADIO_" + key.upper())
+
+
+def _fram(key, kind):
+    return Parameter("fram", key, kind, name="FRAM_" + key.upper())
 
 
 PARAMETERS = (
@@ -156,12 +231,22 @@ PARAMETERS = (
     _region("state"),
     Parameter("storage", "nvm_length", Whole(0, 2**24, "bytes of non-volatile memory")),
     Parameter("budget", "ram_max", Whole(1, 2**30 - 1, "bytes of all regions together")),
-    Parameter("transport", "kind", Choice(("unix", "esp_now")), name="TRANSPORT"),
+    Parameter("transport", "kind", Choice(("unix", "esp_now", "wifi")), name="TRANSPORT"),
     _agreed("transport", "frame_length", Whole(64, 1400, "bytes in one radio frame or datagram")),
     Parameter("transport", "multicast_group", Address(multicast=True)),
     Parameter("transport", "port", Whole(1024, 65535, "UDP ports open to ordinary programs")),
     Parameter("transport", "interface", Address()),
     Parameter("transport", "hosts", Addresses()),
+    _radio("channel", Whole(1, 13, "the channels of 2.4 GHz that every country's rules know")),
+    _radio("rate_mbit", Rate((1, 2, 5.5, 11, 6, 9, 12, 18, 24, 36, 48, 54)), "RADIO_RATE_KBIT"),
+    _radio("power_save", Switch()),
+    _radio(
+        "watchdog_ms", Whole(0, 600000, "milliseconds up to ten minutes; 0 = off"), "WATCHDOG_MS"
+    ),
+    _fram("sda", Whole(0, 21, "GPIO numbers of the ESP32-C3")),
+    _fram("scl", Whole(0, 21, "GPIO numbers of the ESP32-C3")),
+    _fram("frequency", Whole(10000, 400000, "Hz; the ESP32-C3's I2C does 400 kHz")),
+    _fram("parts", Parts()),
 )
 
 SECTIONS = tuple(dict.fromkeys(parameter.section for parameter in PARAMETERS))

@@ -6,6 +6,8 @@ use themselves; nothing is repeated here. What a person can change about them st
 
 from collections import Counter
 
+from hal.espnow_sizes import espnow_memory_rows
+from hal.fram_i2c import PARTS
 from hal.frames import FRAGMENT_COUNT_MAX, HEADER_LENGTH, frame_memory_rows
 from tinybft.layout import durable_rows
 from tinybft.lengths import length_rows
@@ -34,12 +36,13 @@ def broken_sizes(config):
     they are summed up only when all do; so is the map of the non-volatile memory.
     """
     lengths = [*_broken_messages(config), *_broken_fragments(config)]
-    yield from lengths or (*_broken_budget(config), *broken_map(config))
+    yield from lengths or (*_broken_budget(config), *broken_map(config), *_broken_parts(config))
 
 
 def static_rows(config):
     """((region, field, bytes, the sum in words, row of Table I), ...) of all static memory."""
-    return (*region_rows(config), *durable_rows(config), *frame_memory_rows(config))
+    frames = (*frame_memory_rows(config), *espnow_memory_rows(config))
+    return (*region_rows(config), *durable_rows(config), *frames)
 
 
 def region_totals(rows):
@@ -96,3 +99,14 @@ def _broken_budget(config):
         f" sum = {total} ({parts}), ram_max = {config.RAM_MAX};"
         f" raise ram_max to {total} or lower window, state_length or client_count",
     )
+
+
+def _broken_parts(config):
+    length = sum(PARTS[part][0] for _, part in config.FRAM_PARTS)
+    if config.FRAM_PARTS and length < config.NVM_LENGTH:
+        yield (
+            "FRAM_PARTS",
+            "the chips must hold the non-volatile memory (rule: bytes of parts >= nvm_length);"
+            f" bytes of parts = {length}, nvm_length = {config.NVM_LENGTH};"
+            " name larger or more chips, or lower nvm_length",
+        )

@@ -3,7 +3,7 @@
 import re
 import tomllib
 
-from tools.config_schema import PARAMETERS, SECTIONS, shown
+from tools.config_schema import PARAMETERS, SECTIONS, constant_of, shown
 from tools.refusal import Refusal
 
 _SECTION = re.compile(r"\s*\[\s*([\w-]+)\s*\]")
@@ -35,7 +35,7 @@ class Source:
                 complaints.append(f"{place}: {parameter.path}{complaint}")
                 continue
             value = self.tables[parameter.section][parameter.key]
-            values[parameter.constant] = tuple(value) if isinstance(value, list) else value
+            values[parameter.constant] = constant_of(parameter.kind, value)
         return values, complaints
 
     def _complaint(self, parameter):

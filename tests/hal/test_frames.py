@@ -4,7 +4,8 @@ from hal.frames import Fragments, Reassembly, fragment_count, frame_memory_rows
 from tests.hal.support import Config, bytes_allocated, message_of, raises
 from tests.portable import property_test
 
-SMALL = Config(FRAME_LENGTH=10, MESSAGE_LENGTH_MAX=40)
+# Group 0: the address of a broadcast is the transmitter.
+SMALL = Config(FRAME_LENGTH=10, MESSAGE_LENGTH_MAX=40, GROUP_ID=0)
 
 
 def frames_of(fragments, message):
@@ -84,7 +85,7 @@ def test_malformed_frames_are_counted_by_name():
         (b"", "frame_length"),
         (b"\x01\x00\x00\x00", "frame_length"),
         (b"\x01\x00\x00\x00" + bytes(7), "frame_length"),
-        (b"\x05\x00\x00\x00abc", "frame_transmitter"),
+        (b"\x1e\x00\x00\x00abc", "frame_transmitter"),
         (b"\x01\x01\x00\x00abc", "frame_transmitter"),
         (b"\x01\x00\x00\x10abcdef", "fragment_index"),
         (b"\x01\x00\x00\xf1abcdef", "fragment_index"),
@@ -96,7 +97,7 @@ def test_malformed_frames_are_counted_by_name():
         reassembly = Reassembly(SMALL, 0)
         assert offered(reassembly, frame) is None
         assert counted(reassembly) == {name: 1}, (frame, name)
-    short = Reassembly(Config(FRAME_LENGTH=10, MESSAGE_LENGTH_MAX=5), 0)
+    short = Reassembly(Config(FRAME_LENGTH=10, MESSAGE_LENGTH_MAX=5, GROUP_ID=0), 0)
     assert offered(short, b"\x01\x00\x00\x00abcdef") is None
     assert counted(short) == {"fragment_overflow": 1}
 
@@ -254,3 +255,39 @@ def test_frames_allocate_nothing():
         reassembly.offer(fragments.frame, 2, out)
 
     assert bytes_allocated(make_the_round) == 0
+
+
+def addresses(config):
+    """Every first two bytes that frames of a group may have."""
+    count = config.CLIENT_COUNT
+    made = []
+    for transmitter in range(count):
+        fragments = Fragments(config, transmitter)
+        for target in range(-1, count):
+            fragments.begin(b"x", 1, target)
+            made.append(fragments.frame[0] | fragments.frame[1] << 8)
+    return made
+
+
+def test_only_who_is_meant_takes_a_frame():
+    for group_id in (0, 1, 65535):
+        config = Config(GROUP_ID=group_id)
+        for target in range(-1, 5):
+            for transmitter in range(5):
+                fragments = Fragments(config, transmitter)
+                fragments.begin(b"abc", 3, target)
+                length = fragments.put_next()
+                for own_id in range(5):
+                    reassembly = Reassembly(config, own_id)
+                    taken = reassembly.offer(fragments.frame, length, bytearray(1152)) == 3
+                    meant = target in (-1, own_id) and transmitter != own_id
+                    assert taken is meant and counted(reassembly) == {}
+
+
+def test_groups_on_one_channel_do_not_hear_each_other():
+    for clients, groups in ((5, 233), (8, 233), (26, 55)):
+        span = clients * (clients + 1)
+        assert sorted(addresses(Config(GROUP_ID=0, CLIENT_COUNT=clients))) == list(range(span))
+        for apart in range(1, groups):
+            distance = apart * 40503 & 0xFFFF
+            assert span <= distance <= 65536 - span, (clients, apart)

@@ -13,7 +13,7 @@ from tinybft.layout import areas
 from tools.config import ROOT, generate, load, named_files
 
 MICROPYTHON = Path(sys.executable).with_name("micropython")
-NAMES = ("default", "durable", "smallest", "n7", "n25")
+NAMES = ("default", "c3", "durable", "smallest", "n7", "n25")
 
 
 def test_ships_the_named_configurations():
@@ -129,6 +129,21 @@ def test_output_in_a_folder_that_is_not_there(tmp_path):
     assert "cannot be written" in result.stderr
 
 
+def test_radio_and_fram_of_a_board(tmp_path):
+    config = load(ROOT / "config.toml")
+    assert (config.RADIO_CHANNEL, config.RADIO_RATE_KBIT) == (1, 1000)
+    assert (config.RADIO_POWER_SAVE, config.WATCHDOG_MS, config.FRAM_PARTS) == (False, 0, ())
+    changes = {
+        "radio.rate_mbit": "5.5",
+        "radio.power_save": "true",
+        "fram.parts": '["0x50:MB85RC256V", "0x52:FM24V10"]',
+    }
+    config = load(variant(tmp_path / "config.toml", changes))
+    assert config.RADIO_RATE_KBIT == 5500 and config.RADIO_POWER_SAVE is True
+    assert config.FRAM_PARTS == ((0x50, "MB85RC256V"), (0x52, "FM24V10"))
+    assert config.CONFIG_HASH == load(ROOT / "config.toml").CONFIG_HASH
+
+
 def test_hosts_become_a_tuple(tmp_path):
     hosts = '["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]'
     config = load(variant(tmp_path / "config.toml", {"transport.hosts": hosts}))
@@ -139,7 +154,7 @@ def test_name_that_is_not_known():
     result = run("config", "--name", "n8")
     assert result.exit_code == 2
     assert (
-        "--name n8: no such named configuration; choose one of default, durable, n25"
+        "--name n8: no such named configuration; choose one of default, c3, durable, n25"
         in result.stderr
     )
 

@@ -24,7 +24,7 @@ ALONE = [
     ({"storage.agreement": '"fram"'}, "storage.agreement", "is not a known choice"),
     ({"storage.event": '"disk"'}, "storage.event", "not a known choice"),
     ({"storage.checkpoint": "1"}, "storage.checkpoint", "must be a string, not an integer"),
-    ({"transport.kind": '"pigeon"'}, "transport.kind", 'use "unix", "esp_now"'),
+    ({"transport.kind": '"pigeon"'}, "transport.kind", 'use "unix", "esp_now", "wifi"'),
     ({"transport.frame_length": "63"}, "transport.frame_length", "must lie in 64..1400"),
     ({"transport.frame_length": "1401"}, "transport.frame_length", "must lie in 64..1400"),
     ({"transport.port": "80"}, "transport.port", "must lie in 1024..65535"),
@@ -40,6 +40,21 @@ ALONE = [
     ({"transport.hosts": '["10.0.0.1", "b"]'}, "transport.hosts", '"b" is not an IPv4 address'),
     ({"transport.hosts": "[1]"}, "transport.hosts", "1 must be a string"),
     ({"transport.hosts": '["10.0.0.1", "10.0.0.1"]'}, "transport.hosts", "a host twice"),
+    ({"radio.channel": "0"}, "radio.channel", "must lie in 1..13"),
+    ({"radio.channel": "14"}, "radio.channel", "must lie in 1..13"),
+    ({"radio.rate_mbit": "3"}, "radio.rate_mbit", "no rate that the radio has; use one of 1, 2"),
+    ({"radio.rate_mbit": '"1"'}, "radio.rate_mbit", "no rate"),
+    ({"radio.rate_mbit": "true"}, "radio.rate_mbit", "no rate"),
+    ({"radio.power_save": "1"}, "radio.power_save", "must be true or false, not an integer"),
+    ({"radio.watchdog_ms": "-1"}, "radio.watchdog_ms", "must lie in 0..600000"),
+    ({"fram.sda": "22"}, "fram.sda", "must lie in 0..21 (GPIO numbers"),
+    ({"fram.frequency": "1000000"}, "fram.frequency", "400 kHz"),
+    ({"fram.parts": '"0x50:MB85RC256V"'}, "fram.parts", "must be a list, not a string"),
+    ({"fram.parts": "[80]"}, "fram.parts", "80 must be a string"),
+    ({"fram.parts": '["MB85RC256V"]'}, "fram.parts", '"MB85RC256V" is no chip; write its I2C'),
+    ({"fram.parts": '["0x50:24LC256"]'}, "fram.parts", "24LC256 is not supported; use one of"),
+    ({"fram.parts": '["0x60:MB85RC256V"]'}, "fram.parts", "must be 0x50..0x57"),
+    ({"fram.parts": '["0x50:FM24V10", "0x51:FM24V02"]'}, "fram.parts", "which FM24V10 has"),
 ]
 
 DURABLE = {
@@ -123,6 +138,13 @@ TOGETHER = [
         "transport.hosts",
         'hosts = ["10.0.0.1"], REPLICA_COUNT = 4; list 4 addresses',
     ),
+    ({"radio.watchdog_ms": "5999"}, "radio.watchdog_ms", "raise watchdog_ms to 6000, or write 0"),
+    (
+        DURABLE | {"transport.kind": '"wifi"'},
+        "fram.parts",
+        'parts = []; name the chips, as parts = ["0x50:MB85RC512T"], or write "ram" in [storage]',
+    ),
+    ({"fram.scl": "6"}, "fram.scl", "sda = 6, scl = 6; give scl another pin"),
 ]
 
 _MESSAGE = "sizes.message_length_max"
@@ -178,6 +200,16 @@ SIZES = [
         {"budget.ram_max": "50000"},
         "budget.ram_max",
         "must fit into the RAM budget (rule: sum of regions <= ram_max); sum = ",
+    ),
+    (
+        {"transport.kind": '"esp_now"'},
+        "budget.ram_max",
+        "raise ram_max to 102",
+    ),
+    (
+        DURABLE | {"fram.parts": '["0x50:MB85RC256V"]'},
+        "fram.parts",
+        "bytes of parts = 32768, nvm_length = 131072; name larger or more chips",
     ),
     (
         DURABLE | {_NVM: "0"},

@@ -31,14 +31,14 @@ def verify(course):
             course.folder, config, client_id, network=network(options, client_id)
         ) as client:
             books = ledgers(course.folder, config, options)
-            checks = [_written(client, books, options), _counted(client, books)]
+            checks = [written(client, books, options), counted(client, books)]
             checks.append(_equal_digests(course, client))
     except Refusal as refusal:
         return [check("read back", False, str(refusal))]
     return checks
 
 
-def _written(client, books, options):
+def written(client, books, options):
     operation = bytearray(client.config.REQUEST_LENGTH_MAX)
     wrong = []
     for client_id, book in books.items():
@@ -67,7 +67,7 @@ def _possible(book, key):
     return generations
 
 
-def _counted(client, books):
+def counted(client, books):
     operation = bytearray(client.config.REQUEST_LENGTH_MAX)
     reply = client.ask(operation, encode_get(operation, SHARED_KEY))
     value = int(reply[1:]) if reply[0] == OK else 0

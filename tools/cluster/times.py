@@ -47,6 +47,17 @@ class Acknowledgements:
                     self._found.append((acknowledged, client_id))
         return sorted(at for at, client_id in self._found if client_id != without)
 
+    def latencies(self):
+        """[(when acknowledged, how long it took), ...] in us, of all operations so far."""
+        found = []
+        for path in self._paths.values():
+            with open(path, "rb") as file:
+                content = file.read()
+            content = content[: len(content) // RECORD_LENGTH * RECORD_LENGTH]
+            records = struct.iter_unpack(RECORD, content)
+            found += [(after, after - before) for before, after in records]
+        return found
+
     def _new_records(self, client_id, path):
         try:
             with open(path, "rb") as file:

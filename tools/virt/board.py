@@ -20,7 +20,11 @@ def qemu():
 
 
 class Board:
-    """`power_on`, `power_off` (SIGKILL, at any instruction), `mailbox`, `device` for mpremote."""
+    """`power_on`, `power_off` (SIGKILL, at any instruction), `mailbox`, `device` for mpremote.
+
+    on: whether it has power. boots: how often it was switched on. log_read: where in its log
+    the present life begins.
+    """
 
     def __init__(self, node_id, folder, firmware, port, icount=False):
         self.node_id = node_id
@@ -28,7 +32,8 @@ class Board:
         self.port = port
         self.log_path = folder / f"board-{node_id}.log"
         self.mailbox = Mailbox(folder / f"board-{node_id}.ram")
-        self.boots = 0
+        self.boots = self.log_read = 0
+        self.on = False
         self._icount = icount
         self._process = None
         self.log_path.unlink(missing_ok=True)
@@ -41,6 +46,7 @@ class Board:
         refuse_if_taken(self.port)
         self.mailbox.power_on(identity, store_length)
         self.boots += 1
+        self.log_read = len(self.log())
         self._process = subprocess.Popen(
             self._command(),
             stdin=subprocess.DEVNULL,
@@ -48,6 +54,7 @@ class Board:
             stderr=self.log_path.open("ab"),
             process_group=0,
         )
+        self.on = True
 
     def _command(self):
         ram = f"memory-backend-file,id=ram,size={RAM_LENGTH},mem-path={self.mailbox.path},share=on"
@@ -66,18 +73,24 @@ class Board:
 
     def strike(self):
         """SIGKILL, not waited for."""
+        self.on = False
         if self._process:
             self._process.kill()
 
     def power_off(self):
         """SIGKILL; effective on return."""
+        self.strike()
         if self._process:
-            self._process.kill()
             self._process.wait()
             self._process = None
 
-    def has_power(self):
-        return self._process is not None and self._process.poll() is None
+    def has_ended(self):
+        """Whether it ended though nobody switched it off."""
+        return self.on and self._process.poll() is not None
+
+    def hear(self, frame):
+        if self.on:
+            self.mailbox.put(frame)
 
     def log(self):
         if not self.log_path.exists():

@@ -10,6 +10,9 @@ from hal import virt_map
 RAM_LENGTH = 32 << 20
 _BASE = virt_map.ADDRESS - virt_map.RAM_ADDRESS
 _MASK = virt_map.RING_COUNT - 1
+_STACK = 0x80600000  # of the port's linker script, 64 KiB; its start-up code fills it
+_STACK_LENGTH = 0x10000
+_UNTOUCHED = 0xBBBBBBBB
 
 
 class Mailbox:
@@ -55,7 +58,7 @@ class Mailbox:
         return (None if target == virt_map.TO_ALL else target), frame
 
     def put(self, frame):
-        """Let the board receive a frame; False when it has not made room, and the frame is lost."""
+        """Let the board receive a frame; False when it has no room, and the frame is lost."""
         shared = self._shared
         head = shared[virt_map.RECEIVED_HEAD]
         if (head + 1) & _MASK == shared[virt_map.RECEIVED_TAIL]:
@@ -72,6 +75,13 @@ class Mailbox:
         """The board's non-volatile memory, as a store of the HAL."""
         begin = virt_map.STORE
         return _Store(self._shared[begin : begin + length])
+
+    def stack_used(self):
+        """Bytes of the stack that the program has touched: the port fills it with a pattern."""
+        begin = _STACK - virt_map.RAM_ADDRESS
+        words = struct.iter_unpack("<I", self._ram[begin : begin + _STACK_LENGTH])
+        untouched = next((i for i, (word,) in enumerate(words) if word != _UNTOUCHED), 0)
+        return _STACK_LENGTH - 4 * untouched
 
     def close(self):
         self._shared.release()

@@ -1,7 +1,7 @@
 """The HAL of a node that runs inside the host's own program: an external client at the radio."""
 
 import os
-import time
+import threading
 from collections import deque
 
 from hal import BROADCAST
@@ -9,12 +9,11 @@ from hal.faults import Faults
 from hal.frames import Fragments, Reassembly
 from hal.unix import cycles, now_ms
 
-_WAIT_SECONDS = 0.0002
 _INBOX_COUNT_MAX = 256
 
 
 class Station:
-    """The contract of `hal` over a Radio, which it turns whenever it is asked for anything."""
+    """The contract of `hal` over a Radio."""
 
     def __init__(self, radio, config, node_id, crypto, store):
         self.node_id = node_id
@@ -25,15 +24,16 @@ class Station:
         self.cycles = cycles
         self._radio = radio
         self._inbox = deque(maxlen=_INBOX_COUNT_MAX)
+        self._heard = threading.Event()
         self._reassembly = Reassembly(config, node_id, self.faults)
         self._fragments = Fragments(config, node_id, None, os.urandom(1)[0])
         radio.stations[node_id] = self
 
     def hear(self, frame):
         self._inbox.append(frame)
+        self._heard.set()
 
     def receive_into(self, buf):
-        self._radio.turn()
         while self._inbox:
             frame = self._inbox.popleft()
             length = self._reassembly.offer(frame, len(frame), buf)
@@ -43,17 +43,16 @@ class Station:
 
     def send(self, target, buf, length):
         fragments = self._fragments
-        fragments.begin(buf, length)
+        fragments.begin(buf, length, target)
         while frame_length := fragments.put_next():
             frame = bytes(fragments.frame[:frame_length])
             self._radio.send(self.node_id, None if target == BROADCAST else target, frame)
         return True
 
     def wait(self, ms):
-        deadline = time.monotonic() + ms / 1000
-        while not self._inbox and time.monotonic() < deadline:
-            if not self._radio.turn():
-                time.sleep(_WAIT_SECONDS)
+        self._heard.clear()
+        if not self._inbox:
+            self._heard.wait(ms / 1000)
 
     def entropy(self, buf):
         buf[:] = os.urandom(len(buf))
