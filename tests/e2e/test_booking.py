@@ -8,14 +8,13 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
 from boards.examples.booking.booking import BAD, BOOK, CANCEL, LOOK, Booking
 from hal.crypto import Crypto
-from hal.filestore import FileStore
 from hal.keys import load_keys
 from hal.unix import Hal
 from tests.e2e.group import ROOT, Group, free_port, tinybft
@@ -28,15 +27,13 @@ from tools.firmware.frozen import frozen_files
 from tools.firmware.stage import stage
 from tools.firmware.virt import COMPILER
 from tools.keys import write_keys
-from tools.virt.board import QEMU, Board
-from tools.virt.radio import Radio
-from tools.virt.station import Station
+from tools.virt import group as emulation
+from tools.virt.board import QEMU
+from tools.virt.client import Client
 
 EXAMPLE = ROOT / "boards" / "examples" / "booking"
 MICROPYTHON = [beside_python("micropython"), "-X", "heapsize=4M"]
 CLIENT = 4
-_STORE_LENGTH = 64
-_BOOT_S = 30
 
 
 def operation(verb, room, hour):
@@ -226,75 +223,47 @@ def crypto_of(config, path):
 
 # --- emulated boards ---
 
+
+def sources(name):
+    """A folder given by NAME_DIR, or fetched by an earlier build; else None."""
+    folder = os.environ.get(f"{name.upper()}_DIR") or ROOT / "build" / "sources" / name
+    return folder if Path(folder).is_dir() else None
+
+
 LACKING = [name for name in (QEMU, COMPILER) if shutil.which(name) is None]
-SOURCES = {"MICROPYTHON_DIR": "micropython", "MBEDTLS_DIR": "mbedtls"}
-LACKING += [
-    name
-    for variable, name in SOURCES.items()
-    if not os.environ.get(variable) and not (ROOT / "build" / "sources" / name).is_dir()
-]
-emulated = pytest.mark.skipif(
-    bool(LACKING),
-    reason=f"needs {', '.join(LACKING)}: `tinybft firmware --board VIRT_RV32` says how to get it",
-)
-
-
-@pytest.fixture(scope="module")
-def firmware():
-    """Made anew by what has changed; stays in build/ for the next time."""
-    output = ROOT / "build" / "firmware" / "booking"
-    run = subprocess.run(
-        [sys.executable, "-m", "tools.cli", "firmware", "--board", "VIRT_RV32"]
-        + ["--main", EXAMPLE / "main.py", "--include", EXAMPLE / "booking.py"]
-        + ["--output", output],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return output / "firmware.elf"
+LACKING += [f"sources of {name}" for name in ("micropython", "mbedtls") if not sources(name)]
 
 
 @pytest.fixture
-def boards(firmware, tmp_path):
-    """(four boards that serve, their radio, a client that is a node of the host)."""
-    config = load(ROOT / "config.toml")
-    write_keys(config, tmp_path / "keys", CLIENT + 1)
-    files = [tmp_path / "keys" / f"node-{node_id}.key.json" for node_id in range(CLIENT + 1)]
-    port = free_port()
-    boards = [Board(node_id, tmp_path, firmware, port + node_id) for node_id in range(4)]
-    radio = Radio(loss=0.05)
-    crypto = crypto_of(config, files[CLIENT])
-    store = FileStore(str(tmp_path / "client.store"), _STORE_LENGTH)
-    client = Node(Station(radio, config, CLIENT, crypto, store), config)
-    try:
-        for board in boards:
-            radio.boards[board.node_id] = board
-            board.power_on(files[board.node_id].read_text(), _STORE_LENGTH)
-        deadline = time.monotonic() + _BOOT_S
-        while not all("serves" in board.log() for board in boards):
-            assert time.monotonic() < deadline, [board.log() for board in boards]
-            radio.turn()
-        yield boards, radio, client
-    finally:
-        for board in boards:
-            board.close()
-        store.close()
+def emulated(tmp_path, monkeypatch):
+    """(four boards with the example's own main.py, which serve; a client on this host)."""
+    if LACKING:
+        pytest.skip(f"no {', '.join(LACKING)}; see `tinybft firmware --board VIRT_RV32`")
+    monkeypatch.chdir(tmp_path)  # for build/boards.json
+    with emulation.Group(
+        ROOT / "build" / "booking",  # stays for the next time: most of the build can be used again
+        ROOT / "config.toml",
+        loss=0.05,
+        console_port=free_port(),
+        main=EXAMPLE / "main.py",
+        includes=[EXAMPLE / "booking.py"],
+        micropython=sources("micropython"),
+        mbedtls=sources("mbedtls"),
+    ) as group:
+        group.begin()
+        client = Client(group)
+        yield group.boards, client.node
+        client.close()
 
 
-def at_once(radio, calls):
-    """The values of functions that wait for boards, while the radio carries frames."""
+def at_once(*calls):
     with ThreadPoolExecutor(len(calls)) as threads:
-        running = [threads.submit(call) for call in calls]
-        while wait(running, timeout=0.0005).not_done:
-            radio.turn()
-    return [call.result().strip() for call in running]
+        return [text.strip() for text in threads.map(lambda call: call(), calls)]
 
 
 def prompts(boards, code):
-    return [lambda board=board: answer(board.device, code) for board in boards]
+    """The value of an expression on each."""
+    return at_once(*[lambda board=board: answer(board.device, code) for board in boards])
 
 
 def mpremote(board, code):
@@ -309,18 +278,16 @@ def mpremote(board, code):
     return run.stdout
 
 
-@emulated
-def test_on_emulated_boards(boards):
-    boards, radio, client = boards
-    outcomes = at_once(radio, prompts(boards[1:3], "book(3, 14)"))
+def test_on_emulated_boards(emulated):
+    boards, client = emulated
+    outcomes = prompts(boards[1:3], "book(3, 14)")
     assert sorted(outcomes) == ["False", "True"]
     winner = 1 + outcomes.index("True")
     assert client.call(operation(BOOK, 3, 14)) == bytes((winner + 1,))
-    assert at_once(radio, prompts(boards, "holder(3, 14)")) == [str(winner)] * 4
+    assert prompts(boards, "holder(3, 14)") == [str(winner)] * 4
 
     boards[0].power_off()  # the primary
     assert client.call(operation(BOOK, 5, 9)) == bytes((CLIENT + 1,))
-    assert at_once(radio, prompts(boards[1:], "book(5, 9), holder(5, 9)")) == ["(False, 4)"] * 3
-    code = "print(book(6, 10))"
-    assert at_once(radio, [lambda: mpremote(boards[3], code)]) == ["True"]
-    assert at_once(radio, prompts(boards[1:], "holder(6, 10)")) == ["3"] * 3
+    assert prompts(boards[1:], "book(5, 9), holder(5, 9)") == ["(False, 4)"] * 3
+    assert mpremote(boards[3], "print(book(6, 10))").strip() == "True"
+    assert prompts(boards[1:], "holder(6, 10)") == ["3"] * 3

@@ -1,9 +1,9 @@
 """The course of one run of emulated boards: load, watching, kills, power cuts, and what it shows.
 
-    the first tenth of the operations undisturbed; in the next one all boards are asked for
-    their state, over and over, as `tinybft monitor` does; then the primary loses power, an
-    operation is acknowledged without it, it returns; then random boards do (--power-cuts);
-    at last, where the state survives it, all at once. Everything is read back at the end.
+the first tenth of the operations undisturbed; in the next one all boards are asked for
+their state, over and over, as `tinybft monitor` does; then the primary loses power, an
+operation is acknowledged without it, it returns; then random boards do (--power-cuts);
+at last, where the state survives it, all at once. Everything is read back at the end.
 """
 
 import random

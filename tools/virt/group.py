@@ -1,10 +1,10 @@
 """A group of emulated boards in one folder: firmware, identities, memories, radio, consoles.
 
-    build/virt/
-      firmware/            see tools/firmware/virt.py
-      keys/                made when absent
-      board-N.ram, .log    RAM (and in it the non-volatile memory) and console of board N
-      boards.json is build/boards.json, for `tinybft repl` and `tinybft monitor`
+build/virt/
+  firmware/            see tools/firmware/virt.py
+  keys/                made when absent
+  board-N.ram, .log    RAM (and in it the non-volatile memory) and console of board N
+  boards.json is build/boards.json, for `tinybft repl` and `tinybft monitor`
 """
 
 import json
