@@ -1,10 +1,10 @@
 """A group of emulated boards in one folder: firmware, identities, memories, radio, consoles.
 
-    build/virt/
-      firmware/            see tools/firmware/virt.py
-      keys/                made when absent
-      board-N.ram, .log    RAM (and in it the non-volatile memory) and console of board N
-      boards.json is build/boards.json, for `tinybft repl` and `tinybft monitor`
+build/virt/
+  firmware/            see tools/firmware/virt.py
+  keys/                made when absent
+  board-N.ram, .log    RAM (and in it the non-volatile memory) and console of board N
+  boards.json is build/boards.json, for `tinybft repl` and `tinybft monitor`
 """
 
 import json
@@ -132,8 +132,8 @@ class Group:
                 raise Refusal(f"board {node_id}: {error}") from error
 
     def status(self, node_id):
-        """What `tinybft.repl.json()` says there, as a dict."""
-        return json.loads(self.execute(node_id, "import tinybft.repl as t; print(t.json())"))
+        """What `tinybft.repl.print_json()` says there, as a dict."""
+        return json.loads(self.execute(node_id, "import tinybft.repl as t; t.print_json()"))
 
     def heap_in_use(self, node_id):
         """Bytes, after a collection."""
