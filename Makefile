@@ -1,6 +1,9 @@
 # make demo    four MicroPython replicas agree under load and loss; the primary is killed and
 #              returns; at last all lose power at once
 # make test    the whole suite, on CPython and on the real MicroPython
+# make virt    four emulated rv32 boards under load and loss: power cuts of the primary, of some,
+#              of all; builds their firmware. Needs Debian's packages qemu-system-misc,
+#              gcc-riscv64-unknown-elf and picolibc-riscv64-unknown-elf
 # make lint    ruff, that tinybft/config.py is what config.toml gives, and that the HAL of the
 #              ESP32-C3 fits the stubs of MicroPython's ESP32 port
 # make clean   remove what make made
@@ -12,7 +15,7 @@ VENV = .venv
 BIN = $(VENV)/bin
 STAMP = $(VENV)/installed
 
-.PHONY: demo test lint clean venv
+.PHONY: demo test virt lint clean venv
 
 # An invalid config.toml stops here, before anything runs.
 demo: $(STAMP)
@@ -21,6 +24,9 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+virt: $(STAMP)
+	$(BIN)/tinybft cluster --virt --name durable --operations 1000 --loss 10 --power-cuts 2
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

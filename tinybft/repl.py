@@ -7,7 +7,8 @@
     t.memory()     regions and heap             t.submit(operation, timeout_ms=30000) -> bytes
 
 Each but `submit` returns a Table: it shows itself at the prompt, `.table` is its content as a
-dict, `.json()` the same as one line. `json()` is all that `tinybft monitor` wants, as a line.
+dict, `.json()` the same as one line. `json()` is all that `tinybft monitor` wants, as a line;
+`print_json()` prints it without making it first.
 
 Reading holds the node for as long as it takes; protocol and REPL take turns. Another node than
 the one in the background: `t.attach(node)`. Allocates: for people.
@@ -36,6 +37,7 @@ __all__ = (
     "json",
     "memory",
     "peers",
+    "print_json",
     "slot",
     "status",
     "submit",
@@ -339,10 +341,23 @@ def submit(operation, read_only=False, timeout_ms=30000):
 
 def json():
     """Everything that `tinybft monitor` shows, as one line."""
+    return Table(_everything(), None).json()
+
+
+def print_json():
+    """The same, printed piece by piece: a full heap has no room for the line as a whole."""
+    import json as library
+    import sys
+
+    library.dump(_everything(), sys.stdout)
+    print()
+
+
+def _everything():
     node = _node()
     table = status().table
     table["why"] = _why(node)
     table["air"] = _air(node)
     table["heap"] = [gc.mem_alloc(), gc.mem_free()] if hasattr(gc, "mem_alloc") else []
     table["now_ms"] = node.hal.now_ms()
-    return Table(table, None).json()
+    return table

@@ -119,6 +119,23 @@ def test_json_is_one_line_with_everything():
     assert json.loads(t.peers().json()) == t.peers().table
 
 
+def test_json_is_printed_without_being_made_first():
+    import io
+    import sys
+
+    if sys.implementation.name == "micropython":
+        return  # nothing can take the place of its standard output
+    desk()
+    standard, sys.stdout = sys.stdout, io.StringIO()
+    try:
+        t.print_json()
+        printed = sys.stdout.getvalue()
+    finally:
+        sys.stdout = standard
+    assert printed.endswith("}\n") and printed.count("\n") == 1
+    assert set(json.loads(printed)) == set(json.loads(t.json()))
+
+
 def test_an_external_client():
     desk(4)
     assert t.status().table["role"] == "client"

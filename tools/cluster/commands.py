@@ -3,9 +3,11 @@
 import json
 import sys
 from dataclasses import replace
+from importlib import import_module
 
 import rich_click as click
 
+from hal.sim_radio import RATES
 from tools.cluster.checks import verify
 from tools.cluster.files import RUN_FOLDER, RunFolder, prepare
 from tools.cluster.kept import (
@@ -43,7 +45,20 @@ class Numbers(click.ParamType):
             )
 
 
+class Rate(click.ParamType):
+    """A bit rate of ESP-NOW."""
+
+    name = "MBIT"
+
+    def convert(self, value, param, ctx):
+        rates = {str(rate): rate for rate in RATES}
+        if str(value) not in rates:
+            self.fail(f"{value!r}: is no rate of ESP-NOW; one of {', '.join(rates)}", param, ctx)
+        return rates[str(value)]
+
+
 PERCENT = click.FloatRange(0, 90)
+BOARD_OPTIONS = ("rate", "console_port", "micropython", "mbedtls")
 
 
 @click.command()
@@ -68,8 +83,13 @@ PERCENT = click.FloatRange(0, 90)
 @click.option("--stop", is_flag=True, help="End the cluster that --keep left running.")
 @click.option("--resume", is_flag=True, help="Start it again, with the memory that it has.")
 @click.option("--format", "anew", is_flag=True, help="Give up the memory of a kept cluster.")
+@click.option("--virt", is_flag=True, help="On emulated rv32 boards, with their firmware.")
+@click.option("--rate", type=Rate(), help="--virt: airtime of ESP-NOW at so many Mbit/s. [none]")
+@click.option("--console-port", default=47100, show_default=True, help="--virt: of board 0.")
+@click.option("--micropython", envvar="MICROPYTHON_DIR", metavar="DIR", help="--virt: sources.")
+@click.option("--mbedtls", envvar="MBEDTLS_DIR", metavar="DIR", help="--virt: sources.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
-def cluster(file, name, run_dir, stop, resume, anew, as_json, **chosen):
+def cluster(file, name, run_dir, stop, resume, anew, as_json, **chosen):  # noqa: PLR0913
     """Run four replicas and a workload, kill the primary, restart it, and check everything.
 
     While the load goes on the killed replica returns. When it has caught up, others are silenced
@@ -77,6 +97,12 @@ def cluster(file, name, run_dir, stop, resume, anew, as_json, **chosen):
     (--name durable) all of them then lose power at once. --power-cuts N does so N times, to
     random replicas at random moments; every vote is listened to.
     """
+    boards = {option: chosen.pop(option) for option in BOARD_OPTIONS}
+    if chosen.pop("virt"):
+        chosen["kill"] = chosen["kill"] or "primary"
+        path = chosen_file(file, name)
+        run_dir = None if run_dir == RUN_FOLDER else run_dir
+        sys.exit(import_module("tools.virt.command").run(path, run_dir, chosen, boards, as_json))
     folder = RunFolder(run_dir)
     if stop:
         ended = stop_kept(folder)

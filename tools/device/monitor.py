@@ -18,7 +18,7 @@ from tools.device.boards import BOARDS_FILE, read_boards
 from tools.device.link import BoardError, Link, LinkError
 from tools.refusal import Refusal
 
-ASK = "import tinybft.repl\nprint(tinybft.repl.json())"
+ASK = "import tinybft.repl\ntinybft.repl.print_json()"
 COLUMNS = (
     "node",
     "role",

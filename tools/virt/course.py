@@ -10,11 +10,14 @@ import random
 import threading
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from statistics import median
 
+from tinybft.apps.kv_format import encode_get
 from tools.cluster.checks import counted, written
 from tools.cluster.driver import Driver, now_us
 from tools.cluster.ledger import ACKNOWLEDGED, MISMATCHED, Ledger
+from tools.cluster.plans import victim
 from tools.cluster.result import check
 from tools.cluster.times import Acknowledgements
 from tools.cluster.workload import Workload, layout_of
@@ -35,6 +38,15 @@ class Late(Exception):
     """Something did not happen in time; says what."""
 
 
+@dataclass
+class Round:
+    """What happened, and how long after it (or after power had returned) the next operation that
+    was submitted then was acknowledged."""
+
+    what: str
+    gap_ms: float
+
+
 class Course:
     """One run on a Group. `say(words)` is called when something happens."""
 
@@ -43,9 +55,12 @@ class Course:
         self.config = group.config
         self.options = options
         self.ear = Ear(self.config, group)
-        self.rounds = []  # (who, gap in ms)
-        self.heaps = {}  # board: (after warming up, at the end)
-        self.watched_ms = self.undisturbed_ms = None
+        self.rounds = []
+        self.heaps = {}  # board: bytes in use when warmed up
+        self.undisturbed_ms = self.watched_ms = None  # medians of the client's latencies
+        self.looks = 0
+        self.seconds = 0.0
+        self.heap_bytes = self.stack_bytes = None
         self._random = random.Random(options.seed)
         self._say = say
         self._unwatchable = ""
@@ -62,6 +77,7 @@ class Course:
             try:
                 self._work(client, driver)
             except Late as late:
+                self.seconds = 0.0
                 return [check("running", False, str(late)), *self._ends()]
             checks = [self._answers()]
             checks += self._read_back(client)
@@ -105,14 +121,15 @@ class Course:
             if story and next(story, self) is self:
                 story = None
             now = time.monotonic()
-            if self._count() != last:
-                last, since = self._count(), now
+            if self.acknowledged() != last:
+                last, since = self.acknowledged(), now
             elif now - since > GAP_SECONDS:
                 raise Late(f"no operation was acknowledged for {GAP_SECONDS:.0f} s")
             self._refuse_the_dead()
         self.seconds = time.monotonic() - begin
+        driver.report()  # writes the books
 
-    def _count(self):
+    def acknowledged(self):
         return self.ledger.get(ACKNOWLEDGED)
 
     def _refuse_the_dead(self):
@@ -126,8 +143,9 @@ class Course:
         operations = self.options.operations
         yield from self._until(WARM_UP)
         for board in self.group.boards:
+            self.group.status(board.node_id)  # imports what looking takes
             self.heaps[board.node_id] = self.group.heap_in_use(board.node_id)
-        yield from self._watching(self._count(), operations // SHARE)
+        yield from self._watching(self.acknowledged(), operations // SHARE)
         if self.options.kill != "none":
             yield from self._kill_one()
         for _ in range(self.options.power_cuts - self.config.STATE_DURABLE):
@@ -137,7 +155,7 @@ class Course:
             yield from self._cut(list(self.group.boards))
 
     def _until(self, count):
-        while self._count() < count:
+        while self.acknowledged() < count:
             yield
 
     def _pause(self, seconds):
@@ -153,7 +171,6 @@ class Course:
         stop = threading.Event()
         watcher = threading.Thread(target=self._watch, args=(stop,), daemon=True)
         watcher.start()
-        self.looks = 0
         yield from self._until(first + 2 * share)
         end = now_us()
         stop.set()
@@ -179,8 +196,7 @@ class Course:
             self._unwatchable = str(refusal)
 
     def _kill_one(self):
-        wanted = self.options.kill
-        replica = self._primary() if wanted == "primary" else int(wanted)
+        replica = victim(self.config, self.options, self._primary())
         board = self.group.boards[replica]
         yield from self._strike([board])
         self._begin_gap()
@@ -224,7 +240,7 @@ class Course:
                 raise Late(f"{words}: no operation was acknowledged after it")
             yield
         gap_ms = (self._acknowledged.look()[0] - self._begun) / 1000
-        self.rounds.append((words, gap_ms))
+        self.rounds.append(Round(words, gap_ms))
         self._tell(f"{words}: next operation acknowledged after {gap_ms:.0f} ms")
 
     def _in_step(self):
@@ -256,10 +272,12 @@ class Course:
 
     def _answers(self):
         wrong = self.ledger.get(MISMATCHED)
-        detail = f"{self._count()} acknowledged, each with the reply that the client expects"
+        detail = f"{self.acknowledged()} acknowledged, each with the reply that the client expects"
         if wrong:
             detail = f"{wrong} replies were not what the client had written"
-        return check("operations", self._count() >= self.options.operations and not wrong, detail)
+        return check(
+            "operations", self.acknowledged() >= self.options.operations and not wrong, detail
+        )
 
     def _read_back(self, client):
         books = {client.client_id: self.ledger}
@@ -273,8 +291,6 @@ class Course:
     def _digests(self, client):
         """All boards' digests at one checkpoint that covers everything."""
         operation = bytearray(self.config.REQUEST_LENGTH_MAX)
-        from tinybft.apps.kv_format import encode_get
-
         deadline = time.monotonic() + REST_SECONDS
         while time.monotonic() < deadline:
             found = [self.group.status(board.node_id) for board in self.group.boards]
@@ -296,10 +312,10 @@ class Course:
     def _power(self):
         if not self.rounds:
             return check("power cuts", True, "none were wanted")
-        gaps = sorted(gap for _, gap in self.rounds)
+        gaps = sorted(entry.gap_ms for entry in self.rounds)
         kills = sum(board.boots - 1 for board in self.group.boards)
         detail = (
-            f"{kills} SIGKILLs of QEMU in {len(gaps)} rounds; next operation after"
+            f"{kills} SIGKILLs of emulators in {len(gaps)} rounds; next operation after"
             f" {median(gaps):.0f} ms (median; at most {gaps[-1]:.0f})"
         )
         return check("recovered", True, detail)
@@ -308,11 +324,7 @@ class Course:
         now = {board.node_id: self.group.heap_in_use(board.node_id) for board in self.group.boards}
         self.heap_bytes = max(now.values())
         self.stack_bytes = max(self.group.stack_used(node_id) for node_id in now)
-        growth = max(
-            now[board.node_id] - self.heaps[board.node_id]
-            for board in self.group.boards
-            if board.boots == 1 or board.node_id in self.heaps
-        )
+        growth = max(now[board.node_id] - self.heaps[board.node_id] for board in self.group.boards)
         detail = (
             f"{self.heap_bytes} bytes of heap in use, {growth:+d} since operation {WARM_UP};"
             f" {self.stack_bytes} bytes of stack at most"

@@ -7,6 +7,7 @@ from hal.faults import Faults
 from hal.frames import Reassembly
 from tinybft.octets import put_u16
 from tools.cluster.sniffer import Statements
+from tools.cluster.tap import KINDS
 
 
 class Ear:
@@ -50,6 +51,8 @@ class Ear:
         length = self._reassemblies[node_id].offer(octets, len(octets), self._message)
         if length:
             message = bytearray(self._message[:length])
+            if message[1] not in KINDS:
+                return
             words = self._statements[node_id].hear(message, self._boots[node_id])
             if words:
                 self.contradictions.append(words)

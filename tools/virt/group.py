@@ -132,8 +132,8 @@ class Group:
                 raise Refusal(f"board {node_id}: {error}") from error
 
     def status(self, node_id):
-        """What `tinybft.repl.json()` says there, as a dict."""
-        return json.loads(self.execute(node_id, "import tinybft.repl as t; print(t.json())"))
+        """What `tinybft.repl.print_json()` says there, as a dict."""
+        return json.loads(self.execute(node_id, "import tinybft.repl as t; t.print_json()"))
 
     def heap_in_use(self, node_id):
         """Bytes, after a collection."""
