@@ -150,14 +150,20 @@ class Display:
         self._process.wait()
 
 
+def staged(folder, group):
+    """The sources of a firmware with the example, and keys for everybody."""
+    write_keys(load(group.config), group.run_dir / "keys", CLIENT + 1)
+    source = folder / "source"
+    main, service = EXAMPLE / "main.py", EXAMPLE / "booking.py"
+    stage(source, group.config, "VIRT_RV32", main, [service])
+    return source
+
+
 @pytest.fixture(params=["device", "host"])
 def displays(request, tmp_path):
     """(four displays that serve, the group)."""
     group = Group(tmp_path)
-    write_keys(load(group.config), group.run_dir / "keys", CLIENT + 1)
-    source = tmp_path / "source"
-    main, service = EXAMPLE / "main.py", EXAMPLE / "booking.py"
-    stage(source, group.config, "VIRT_RV32", main, [service])
+    source = staged(tmp_path, group)
     interpreter = MICROPYTHON if request.param == "device" else [sys.executable, "-u"]
     found = [Display(interpreter, source, group, node_id) for node_id in range(4)]
     try:
@@ -199,6 +205,27 @@ def test_as_processes(displays):
     displays[1].say("nothing()")
     assert displays[1].hear().startswith("NameError")
     assert displays[1].end() == 0
+
+
+def test_a_new_memory_is_formatted_beside_the_node(tmp_path):
+    group = Group(tmp_path, "tools/configs/durable.toml")
+    source = staged(tmp_path, group)
+    modes = []
+    for lines in (["from hal.boot import format_memory", "format_memory()", "why()"], ["why()"]):
+        display = Display(MICROPYTHON, source, group, 2)
+        try:
+            assert "serves" in display.hear()
+            display.say("from tinybft.repl import why")
+            display.say("node.status()['durability']['mode']")
+            modes.append(display.hear())
+            for line in lines:
+                display.say(line)
+            modes.append(display.hear())
+            assert display.end() == 0
+        finally:
+            display.kill()
+    assert modes[0] == "'rejoining'" and "stopped by format_memory; restart it" in modes[1]
+    assert modes[2] == "'member'" and "not heard: replica 0 never, 1 never, 3 never" in modes[3]
 
 
 def test_a_process_without_its_keys_says_so(tmp_path):
