@@ -18,7 +18,7 @@ GUIDE = ROOT / "boards" / "README.md"
 TEXTS = {path.relative_to(ROOT).as_posix(): path for path in (ROOT / "README.md", GUIDE)}
 SOURCES = ("tinybft", "hal", "tools")
 # What a command takes that is not one of its options: words, numbers, placeholders.
-_ENDS_A_COMMAND = re.compile(r"[`#|;]|  +|\.\.\.|\[")
+_ENDS_A_COMMAND = re.compile(r"[#|;]|  +|\.\.\.|\[")
 
 
 @pytest.fixture(params=TEXTS.values(), ids=TEXTS.keys())
@@ -29,7 +29,7 @@ def text(request):
 def commands_in(text):
     """[command, argument, ...] of each `tinybft ...` of a text."""
     joined = re.sub(r"(`[^`\n]*)\n *([^`\n]*`)", r"\1 \2", text)
-    for match in re.finditer(r"(?<![\w/.-])tinybft ([a-z]+[^\n]*)", joined):
+    for match in re.finditer(r"(?<![\w/.-])tinybft ([a-z]+[^\n`]*)", joined):
         words = _ENDS_A_COMMAND.split(match[1])[0]
         yield shlex.split(words.replace("'", " ").replace('"', " "))
 
@@ -57,9 +57,10 @@ def test_the_guide_names_no_other_command():
 
 
 def test_commands_read_as_written():
-    text = "`tinybft run --wifi FILE`, and\n\n    tinybft repl 0 --exec 't.why()'   # `asks`\n"
+    text = "`tinybft run --wifi FILE`, `tinybft flash`, and\n\n    tinybft repl 0 --exec 't.why()'   # `asks`\n"
     assert list(commands_in(text)) == [
         ["run", "--wifi", "FILE"],
+        ["flash"],
         ["repl", "0", "--exec", "t.why()"],
     ]
     assert list(commands_in("`tinybft memory\n--json`")) == [["memory", "--json"]]
