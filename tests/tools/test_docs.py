@@ -57,7 +57,8 @@ def test_the_guide_names_no_other_command():
 
 
 def test_commands_read_as_written():
-    text = "`tinybft run --wifi FILE`, `tinybft flash`, and\n\n    tinybft repl 0 --exec 't.why()'   # `asks`\n"
+    text = "`tinybft run --wifi FILE`, `tinybft flash`, and\n"
+    text += "    tinybft repl 0 --exec 't.why()'   # `asks`\n"
     assert list(commands_in(text)) == [
         ["run", "--wifi", "FILE"],
         ["flash"],
