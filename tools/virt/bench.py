@@ -66,6 +66,7 @@ def count(run_dir, config_path, silent=lambda _line: None, with_functions=False)
     }
     silent("counting")
     counted = run(folder, firmware, json.dumps(wanted))
+    (folder / "counted.json").write_text(json.dumps(counted, indent=1), encoding="utf-8")
     write_keys(config, folder / "keys", config.CLIENT_COUNT, force=True)
     identity = (folder / "keys" / "node-0.key.json").read_text(encoding="utf-8")
     heap = run(folder, firmware, identity)
