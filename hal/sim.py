@@ -194,7 +194,7 @@ class SimHal:
         self.act(self.node.step)
 
     def _executed(self):
-        replica = self.node.replica if self.node else None
+        replica = getattr(self.node, "replica", None)
         return replica.progress.last_executed if replica else 0
 
     def act(self, action, took_us=0):

@@ -97,7 +97,7 @@ def run(folder, firmware, identity):
             for line in lines:
                 if line.startswith(_RESULT) and line.endswith("\n"):
                     return json.loads(line[len(_RESULT) :])
-            has_failed = lines and lines[-1].startswith(">>>") or not board.has_power()
+            has_failed = lines and lines[-1].startswith(">>>") or board.has_ended()
             if has_failed or time.monotonic() > deadline:
                 raise Refusal(
                     f"{board.log_path}: the measurement has no result; it says at last:",

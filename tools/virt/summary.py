@@ -90,8 +90,7 @@ def _operation(config, story):
     if is_ordered and interval > 1:
         # Operations one by one: each interval holds one with a checkpoint, the dearest.
         spans = [
-            per_operation[at : at + interval]
-            for at in range(0, count - interval + 1, interval)
+            per_operation[at : at + interval] for at in range(0, count - interval + 1, interval)
         ]
         checkpoint = _mean(max(s) - (sum(s) - max(s)) / (interval - 1) for s in spans)
     return {
@@ -196,9 +195,7 @@ def _points(stories, n):
 def _client(stories, config):
     """What an external client pays: for a request of its own, for each message it hears."""
     client = config.CLIENT_COUNT - 1
-    tables = [
-        _by_type(story["spans"], [client]) for story in stories if story["client"] == client
-    ]
+    tables = [_by_type(story["spans"], [client]) for story in stories if story["client"] == client]
     submits = [table["submit"] for table in tables]
     replies = [table["REPLY"] for table in tables]
     others = [
@@ -223,12 +220,11 @@ def functions(profile, result):
     true = next(
         row["mean"]
         for row in result["operations"]
-        if (row["what"], row["length"], row["client"]) == (told["what"], told["length"], "external")
+        if (row["what"], row["length"], row["client"])
+        == (told["what"], told["length"], "external")
     )
     n, count = profile["replicas"], told["operations"]
-    rows = {
-        name: [value / count / n for value in row] for name, row in told["functions"].items()
-    }
+    rows = {name: [value / count / n for value in row] for name, row in told["functions"].items()}
     excess = sum(row[1] for row in rows.values()) - true
     called = sum(row[2] for row in rows.values())
     share = excess / called

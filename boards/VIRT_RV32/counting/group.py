@@ -178,9 +178,7 @@ class Group:
         self._set_time()
         now = self.hals[node_id].now_ms()
         if self.allocated is not None:
-            self._allocating(
-                "submit", lambda: client.submit(operation, length, now, read_only)
-            )
+            self._allocating("submit", lambda: client.submit(operation, length, now, read_only))
         else:
             submit = client.submit
             begin = instructions()
