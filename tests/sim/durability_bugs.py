@@ -264,7 +264,7 @@ DURABILITY_DEFECTS = (
     defect(
         "rejoins_at_once", "who abstains votes when it has heard of a checkpoint",
         "wipes rejoins",
-        (Rejoin, "on_status", "progress.low_mark >= self._bound + core.config.WINDOW", "True"),
+        (Rejoin, "on_status", "progress.low_mark >= self.goal()", "True"),
     ),
     defect(
         "rejoins_by_one", "one peer says how far a wiped replica can have voted", "rejoins wipes",
