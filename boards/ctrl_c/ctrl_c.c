@@ -2,14 +2,40 @@
 // masks Ctrl-C for a while can put back what was there (tinybft/compat.py says why that matters).
 //
 //     ctrl_c.set_interrupt_char(char) -> char before; 3 is Ctrl-C, -1: none
+//
+// Ctrl-C typed while it is masked lies among the port's input as any character does, where a
+// program that reads nothing never finds it. Who unmasks it takes it out and raises it.
 
 #include "py/obj.h"
 #include "py/mphal.h"
+#include "py/ringbuf.h"
+#include "py/runtime.h"
 #include "shared/runtime/interrupt_char.h"
+
+extern ringbuf_t stdin_ringbuf; // of the port
+
+static bool taken_from_input(int char_sought) {
+    bool found = false;
+    mp_uint_t state = MICROPY_BEGIN_ATOMIC_SECTION();
+    for (size_t left = ringbuf_avail(&stdin_ringbuf); left > 0; left--) {
+        int octet = ringbuf_get(&stdin_ringbuf);
+        if (octet == char_sought) {
+            found = true;
+        } else {
+            ringbuf_put(&stdin_ringbuf, octet);
+        }
+    }
+    MICROPY_END_ATOMIC_SECTION(state);
+    return found;
+}
 
 static mp_obj_t ctrl_c_set_interrupt_char(mp_obj_t char_in) {
     int before = mp_interrupt_char;
-    mp_hal_set_interrupt_char(mp_obj_get_int(char_in));
+    int char_new = mp_obj_get_int(char_in);
+    mp_hal_set_interrupt_char(char_new);
+    if (before == -1 && char_new != -1 && taken_from_input(char_new)) {
+        mp_sched_keyboard_interrupt();
+    }
     return MP_OBJ_NEW_SMALL_INT(before);
 }
 static MP_DEFINE_CONST_FUN_OBJ_1(ctrl_c_set_interrupt_char_obj, ctrl_c_set_interrupt_char);

@@ -96,6 +96,17 @@ def test_ctrl_c_ends_a_program_and_not_the_replica(serving):
     shown, _ = awaited(client, mpremote(device, "resume", "exec", "print(6 * 7)"))
     assert "42" in shown
     with socket.create_connection(("127.0.0.1", group.boards[2].port)) as console:
+        console.settimeout(10)
+        console.sendall(b"\r\x02")  # the friendly REPL
+        for i in range(20):  # whether it comes within a step, where it is masked, or between two
+            console.sendall(b"while True: pass\r\r")
+            put(client, b"m", b"%d" % i)
+            console.sendall(b"\x03")
+            put(client, b"m", b"%d" % i)
+            seen = b""
+            while b"KeyboardInterrupt" not in seen:
+                seen += console.recv(1000)
+    with socket.create_connection(("127.0.0.1", group.boards[2].port)) as console:
         for i in range(100):
             console.sendall(b"\x03")
             put(client, b"c", b"%d" % i)

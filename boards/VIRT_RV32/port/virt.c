@@ -12,6 +12,7 @@
 //   virt.instructions()       that the core has retired (exact with -icount shift=0), modulo 2**30
 
 #include "py/mphal.h"
+#include "py/ringbuf.h"
 #include "py/runtime.h"
 #include "py/stackctrl.h"
 #include "shared/runtime/interrupt_char.h"
@@ -31,7 +32,7 @@
 #define UART_LSR (*(volatile uint8_t *)0x10000005)
 
 static uint8_t input[512];
-static volatile uint16_t input_head, input_tail;
+ringbuf_t stdin_ringbuf = {input, sizeof(input), 0, 0}; // the name that boards/ctrl_c knows
 static uint32_t port_vector;
 static uint16_t every_ticks = 1, ticks_left = 1;
 static volatile bool scheduled;
@@ -53,17 +54,12 @@ static void set_alarm(uint64_t at) {
 }
 
 static void take_input(void) {
-    while (UART_LSR & LSR_DATA_READY) {
-        uint16_t next = (input_head + 1) % sizeof(input);
-        if (next == input_tail) {
-            return; // QEMU keeps the rest
-        }
+    while (UART_LSR & LSR_DATA_READY && ringbuf_free(&stdin_ringbuf)) { // QEMU keeps the rest
         uint8_t octet = UART_DATA;
         if (octet == mp_interrupt_char) {
             mp_sched_keyboard_interrupt();
         } else {
-            input[input_head] = octet;
-            input_head = next;
+            ringbuf_put(&stdin_ringbuf, octet);
         }
     }
 }
@@ -135,10 +131,9 @@ int __wrap_mp_hal_stdin_rx_chr(void) {
     for (;;) {
         unsigned long state = MICROPY_BEGIN_ATOMIC_SECTION();
         take_input();
+        int octet = ringbuf_get(&stdin_ringbuf);
         MICROPY_END_ATOMIC_SECTION(state);
-        if (input_tail != input_head) {
-            int octet = input[input_tail];
-            input_tail = (input_tail + 1) % sizeof(input);
+        if (octet >= 0) {
             return octet;
         }
         sleep_until_interrupt();
