@@ -59,10 +59,10 @@ class Link:
             )
         transport.in_raw_repl = True
 
-    def execute(self, code):
-        """What `code` prints there."""
+    def execute(self, code, silence_s=EXECUTE_S):
+        """What `code` prints there; it may be silent that long."""
         try:
-            output, raised = self._transport.exec_raw(code, timeout=EXECUTE_S)
+            output, raised = self._transport.exec_raw(code, timeout=silence_s)
         except (TransportError, TransportExecError, OSError) as error:
             raise LinkError(f"{self.device}: the board has gone, or hangs ({error})") from None
         if raised:
