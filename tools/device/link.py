@@ -32,7 +32,7 @@ class Link:
         if "://" not in device and not Path(device).exists():
             raise LinkError(f"{device}: no such device; is the board plugged in?")
         try:
-            self._transport = SerialTransport(device, timeout=0.2)
+            self._transport = SerialTransport(device, timeout=ANSWER_S)
         except (TransportError, OSError) as error:
             raise LinkError(
                 f"{device}: cannot be opened; end the program that uses it, check that the"
