@@ -21,8 +21,10 @@ from tinybft.request_ids import StoreError as UntrustedStore
 
 if sys.platform == "esp32":
     from hal import esp32c3 as platform
-else:
+elif sys.platform == "qemu":
     from hal import virt as platform
+else:
+    from hal import unix_board as platform
 
 
 def boot(service, config=None, background=True):
@@ -66,12 +68,22 @@ def start(service, config=None):
 def format_memory(config=None):
     """Make this board's non-volatile memory that of a new replica: once, before its first start.
 
-    What it holds is given up. Requires an identity; nothing runs.
+    What it holds is given up. Requires an identity. A node that runs is stopped: restart the
+    board then.
     """
     if config is None:
         from tinybft import config
     from hal.crypto import digest_into
+    from tinybft import attached
     from tinybft.identity import format_store
 
     node_id, _ = platform.read_identity(config)
-    format_store(platform.Hal(config, node_id).store, config, node_id, digest_into)
+    node = attached.node
+    if node is None:
+        store = platform.Hal(config, node_id).store
+    else:
+        # Its store: beside its regions there is no room for a second radio.
+        store = node.hal.store
+        node.hal.background(None)
+        node.stopped = "format_memory"
+    format_store(store, config, node_id, digest_into)

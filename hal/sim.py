@@ -47,12 +47,12 @@ class SimHal:
         self.up = False
         self.frozen = False
         self.boots = 0
-        self.cpu_us = 0  # time that handling one message takes
+        self.costs = None  # of the processor: hal.sim_costs, or what has its functions
         self.inbox_full = 0  # messages lost because too many waited
         self._make_node = make_node
         self._inbox = []
         self._outbox = []
-        self._waiting = []  # for the processor, when cpu_us > 0
+        self._waiting = []  # for the processor, when there are costs
         self._busy_until = 0  # with the messages that wait
         self._store_until = 0  # with the transfers of the last step
         self._wake_at = -1
@@ -163,14 +163,15 @@ class SimHal:
         if not self.up or len(message) > self.world.config.MESSAGE_LENGTH_MAX:
             return
         world = self.world
-        if self.frozen or self.cpu_us or self._store_until > world.now_us:
+        if self.frozen or self.costs or self._store_until > world.now_us:
             if len(self._waiting) >= INBOX_COUNT_MAX:
                 self.inbox_full += 1
                 return
             self._waiting.append(message)
             if not self.frozen:
                 begin = max(world.now_us, self._busy_until, self._store_until)
-                self._busy_until = begin + self.cpu_us
+                took = self.costs.message_us(self, message) if self.costs else 0
+                self._busy_until = begin + took
                 world.at(self._busy_until, self._handle_next, self.boots)
             return
         self._take(message)
@@ -192,9 +193,16 @@ class SimHal:
     def step(self):
         self.act(self.node.step)
 
-    def act(self, action):
-        """Call something of the node, then send what it sent and look at its timers."""
+    def _executed(self):
+        replica = getattr(self.node, "replica", None)
+        return replica.progress.last_executed if replica else 0
+
+    def act(self, action, took_us=0):
+        """Call something of the node, then send what it sent and look at its timers.
+
+        took_us: of the processor; what is executed meanwhile comes on top."""
         world = self.world
+        executed = self._executed() if self.costs else 0
         failure = None
         cut = False
         world.step_count += 1
@@ -205,7 +213,9 @@ class SimHal:
             cut = True
         except Exception as error:  # noqa: BLE001 - that one escapes is what is looked for
             failure = error
-        begin = max(world.now_us, self._store_until)
+        begin = max(world.now_us, self._store_until) + took_us
+        if self.costs and self._executed() > executed:
+            begin += self.costs.EXECUTED_US * (self._executed() - executed)
         self._store_until = begin + int(self.store.busy_us)
         if self._outbox:
             self._flush(begin, cut)  # before a power cut, what was sent has left

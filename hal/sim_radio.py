@@ -19,9 +19,6 @@ from hal.frames import HEADER_LENGTH as _FRAGMENT_HEADER
 _DSSS = (1, 2, 5.5, 11)
 _OFDM_BITS = {6: 24, 9: 36, 12: 48, 18: 72, 24: 96, 36: 144, 48: 192, 54: 216}
 RATES = _DSSS + (6, 9, 12, 18, 24, 36, 48, 54)
-# A message handled by an ESP32-C3: the budget of 600 k instructions per operation and replica
-# at 1.4 cycles and 160 MHz is 5.25 ms, and an operation is nine messages.
-CPU_US = 600
 _SENT_COUNT_MAX = 32  # messages that wait in a station; what comes on top is lost
 
 

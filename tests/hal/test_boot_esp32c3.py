@@ -11,15 +11,15 @@ from tinybft.apps.kv import KeyValueStore
 
 
 def _imported():
-    """hal.boot, whose platform is hal.virt on anything but an ESP32, with the fake boards' HAL."""
-    before = sys.modules.get("hal.virt")
-    sys.modules["hal.virt"] = hal.virt = device.esp32c3
+    """hal.boot, whose platform is hal.unix_board on a host, with the fake boards' HAL."""
+    before = sys.modules.get("hal.unix_board")
+    sys.modules["hal.unix_board"] = hal.unix_board = device.esp32c3
     try:
         from hal.boot import boot
     finally:
-        del hal.virt, sys.modules["hal.virt"], sys.modules["hal.boot"]
+        del hal.unix_board, sys.modules["hal.unix_board"], sys.modules["hal.boot"]
         if before is not None:
-            sys.modules["hal.virt"] = hal.virt = before
+            sys.modules["hal.unix_board"] = hal.unix_board = before
     return boot
 
 

@@ -6,8 +6,9 @@ Runs on CPython and on MicroPython: `micropython tests/sim/air_run.py ideal` pri
 import hashlib
 import sys
 
+from hal import sim_costs
 from hal.sim import Network, World
-from hal.sim_radio import CPU_US, Radio
+from hal.sim_radio import Radio
 from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
@@ -48,7 +49,7 @@ def run(medium, seed=5):
     world.on_sent = air.on_sent
     for node_id in range(config.CLIENT_COUNT):
         hal = world.add(node_id, make_node)
-        hal.cpu_us = CPU_US if medium == "radio" else 0
+        hal.costs = sim_costs if medium == "radio" else None
         hal.power_on()
     for turn in range(_OPERATIONS):
         for hal in world.hals:

@@ -6,6 +6,21 @@ from tinybft import wire
 from tools.simulate import operations
 
 
+class FixedCosts:
+    """What SimHal.costs wants: the same time for every message, none for anything else."""
+
+    EXECUTED_US = 0
+
+    def __init__(self, message_us):
+        self._message_us = message_us
+
+    def message_us(self, _hal, _message):
+        return self._message_us
+
+    def submit_us(self, _length):
+        return 0
+
+
 class Load:
     """From now on each of `clients` has an operation outstanding, until `stop()`.
 

@@ -9,7 +9,7 @@ from collections import Counter
 import pytest
 
 from hal.frames import Fragments, Reassembly
-from tests.sim.load import Load, execute, highest
+from tests.sim.load import FixedCosts, Load, execute, highest
 from tinybft import wire
 from tools.simulate import operations
 from tools.simulate.sim import EVERYBODY, Sim
@@ -569,7 +569,7 @@ def test_f48_flood_of_a_stranger(what, cpu_us):
     100 us per message half of their time goes there. The group goes on, and remembers nothing."""
     sim = Sim(seed=55)
     for i in range(5):
-        sim.device(i).cpu_us = cpu_us
+        sim.device(i).costs = FixedCosts(cpu_us) if cpu_us else None
     execute(sim)
     for i in range(5 * 600):
         sim.after(i / 5, lambda: sim.send_as(4, EVERYBODY, what(sim)))

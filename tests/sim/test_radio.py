@@ -6,6 +6,7 @@ import pytest
 
 from hal.sim import World
 from hal.sim_radio import RATES, Radio, airtime_us, frame_length
+from tests.sim.load import FixedCosts
 
 CONFIG = SimpleNamespace(
     CLIENT_COUNT=5,
@@ -181,7 +182,7 @@ def test_a_station_holds_a_bounded_number_of_messages():
 
 def test_processing_time_delays_the_next_message():
     world = air()
-    world.hals[1].cpu_us = 5000
+    world.hals[1].costs = FixedCosts(5000)
     send(world, 0, bytes(60))
     send(world, 0, bytes(60))
     world.run(100)

@@ -10,6 +10,7 @@ import re
 import struct
 import sys
 import types
+from pathlib import Path
 
 import pytest
 
@@ -139,6 +140,8 @@ class Tools:
             script(self.bin / name, "")
         (self.bin / "sections").write_text(ELF_SECTIONS)
         script(self.bin / "riscv32-esp-elf-size", f'cat "{self.bin}/sections"')
+        script(self.bin / "riscv32-esp-elf-nm", f'cat "{self.bin}/symbols"')
+        (self.bin / "symbols").write_text("42000010 t fun_data_a\n42000021 T main\n")
         self.table(read_csv(BOARD / "partitions.csv"))
         self.make(200_000)
 
@@ -219,6 +222,20 @@ def test_make_is_told_board_manifest_and_folder(tools):
         f"BUILD={output}/build",
     ):
         assert argument in tools.arguments()
+
+
+def test_ctrl_c_is_built_in(tools):
+    tools.firmware()
+    path = re.search(r"USER_C_MODULES=(\S+)", tools.arguments()).group(1)
+    assert path.endswith("boards/ctrl_c/micropython.cmake") and Path(path).is_file()
+
+
+def test_machine_code_at_odd_addresses_is_refused(tools):
+    (tools.bin / "symbols").write_text("42000010 t fun_data_a\n42000021 t fun_data_b\n")
+    result = tools.firmware()
+    assert result.exit_code == 2
+    assert "1 native functions at odd addresses (fun_data_b)" in result.stderr
+    assert not (tools.folder / "out" / "flash.json").exists()
 
 
 def test_flash_and_ram_are_printed(tools):

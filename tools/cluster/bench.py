@@ -7,6 +7,7 @@ command, because machines differ and are noisy. --failover measures something el
 failover.py.
 """
 
+import importlib
 import json
 import sys
 from dataclasses import replace
@@ -41,16 +42,28 @@ RATIO_TARGETS = {5: 0.5, 10: 0.25, 20: 0.1}
 @click.option("--seed", default=1, show_default=True)
 @click.option("--heap", default="640K", show_default=True, help="Heap of each replica.")
 @click.option("--instructions", is_flag=True, help="Count instructions per operation instead.")
+@click.option("--virt", is_flag=True, help="Count those of an emulated rv32imc board instead.")
+@click.option("--functions", is_flag=True, help="With --virt: also by function.")
+@click.option("--write-costs", is_flag=True, help="With --virt: the radio simulator's, anew.")
 @click.option("--config", "file", metavar="FILE", help="Configuration. [config.toml]")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")
 @click.option("--run-dir", default="build/bench", show_default=True, help="Folder of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
-def bench(run_dir, as_json, **chosen):
+def bench(run_dir, as_json, virt, functions, write_costs, **chosen):
     """Measure a cluster: operations per second under loss, instructions, or view changes.
 
     --failover N kills the primary N times under load (at 0 % loss unless --loss is given): time
     to the next operation, to the return of the killed one, and to its deciding vote.
+    --virt counts rv32imc instructions and heap per message, operation and event, in QEMU.
     """
+    if virt:
+        path = chosen_file(chosen["file"], chosen["name"])
+        importlib.import_module("tools.virt.bench").report(
+            run_dir, path, as_json, functions, write_costs
+        )
+        return
+    if functions or write_costs:
+        raise Refusal("--functions and --write-costs belong to --virt; give that, too")
     folder = RunFolder(run_dir)
     refuse_if_running(folder)
     path = chosen_file(chosen.pop("file"), chosen.pop("name"))

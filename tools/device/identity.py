@@ -24,6 +24,7 @@ from tools.refusal import Refusal
 
 NAMESPACE = "tinybft"
 _REQUEST_IDS = "ids"
+_IDS_EPOCH = 1735689600  # 2025-01-01; 32 bits last for 17 years
 _NUMBERS = ("group_id", "node_id", "replica_count", "client_count")
 # What ESP-IDF writes by itself on any board and makes anew when it is gone.
 _OF_THE_SYSTEM = {"nvs.net80211", "phy", "misc", "dhcp_state"}
@@ -56,6 +57,14 @@ class Identity:
         if self.request_ids:
             values[_REQUEST_IDS] = self.request_ids
         return nvs.image(NAMESPACE, values)
+
+
+def first_request_ids(now):
+    """What a board's "ids" begin with, that may take the place of a lost one: the group would
+    take ids that it knows already for old requests. They count from the time (s since 1970), so
+    they lie above all earlier ones while a node asks for less than 8 things a second."""
+    limit = max(0, int(now) - _IDS_EPOCH) * 8 & ~255
+    return struct.pack("<II8x", limit, limit ^ 0xFFFFFFFF)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ neither, a board of this group stays what it is, and the others take the free re
 order of the ports.
 """
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,12 @@ from tools.device import build, nvs, options
 from tools.device.board import BoardFailure
 from tools.device.boards import record
 from tools.device.fleet import Fleet
-from tools.device.identity import from_key_file, wifi_from_file, wifi_from_prompt
+from tools.device.identity import (
+    first_request_ids,
+    from_key_file,
+    wifi_from_file,
+    wifi_from_prompt,
+)
 from tools.device.ports import chosen_ports
 from tools.refusal import Refusal
 
@@ -125,6 +131,8 @@ def write(board, identity):
         identity = replace(identity, wifi=identity.wifi or own.wifi, request_ids=own.request_ids)
     if own == identity:
         return f"is {identity} with these keys already, nothing to do"
+    if not identity.request_ids:
+        identity = replace(identity, request_ids=first_request_ids(time.time()))
     image = identity.image()
     board.write(nvs.OFFSET, image, "identity", _STATE)
     read = board.read(nvs.OFFSET, nvs.LENGTH)

@@ -17,11 +17,13 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tools.firmware.machine_code import require_even
 from tools.firmware.partitions import TABLE_OFFSET, read_binary, read_csv
 from tools.firmware.stage import ROOT
 from tools.refusal import Refusal
 
 BOARD = ROOT / "boards" / "TINYBFT_C3"
+CTRL_C = ROOT / "boards" / "ctrl_c" / "micropython.cmake"
 # ESP-NOW before 1.29 reads the length of a frame of ESP-NOW v2 (up to 1470 bytes) as 8 bits.
 MICROPYTHON_MIN = (1, 29, 0)
 IDF_VERSION = "5.5.2"  # what MicroPython 1.29 is made for
@@ -84,6 +86,8 @@ def build(tools, manifest, output, config):
     (output / "flash.json").unlink(missing_ok=True)
     _forget_other_build(folder, tools)
     _make(tools, manifest, folder)
+    nm = shutil.which("riscv32-esp-elf-nm", path=tools["environment"]["PATH"])
+    require_even(nm, folder / "micropython.elf")
     partitions = read_csv(BOARD / "partitions.csv")
     pieces = _collect(folder, output, partitions)
     sizes = _flash_sizes(output, partitions) | _static_ram(folder, tools["environment"])
@@ -192,6 +196,7 @@ def _exported(idf, complaints):
 def _programs(environment, idf, complaints):
     remedies = {
         "riscv32-esp-elf-gcc": f"{idf}/install.sh esp32c3",
+        "riscv32-esp-elf-nm": f"{idf}/install.sh esp32c3",
         "riscv32-esp-elf-size": f"{idf}/install.sh esp32c3",
         "idf.py": f"{idf}/install.sh esp32c3",
         "cmake": f"{idf}/tools/idf_tools.py install cmake, or your system's package",
@@ -230,6 +235,7 @@ def _make(tools, manifest, folder):
         f"BOARD_DIR={BOARD}",
         f"FROZEN_MANIFEST={manifest}",
         f"BUILD={folder}",
+        f"USER_C_MODULES={CTRL_C}",
     ]
     log = folder / "make.log"
     with log.open("wb") as file:

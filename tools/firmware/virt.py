@@ -13,6 +13,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+from tools.firmware.machine_code import require_even
 from tools.firmware.sources import GET_MBEDTLS, GET_MICROPYTHON, fetched
 from tools.firmware.stage import ROOT
 from tools.refusal import Refusal
@@ -62,7 +63,9 @@ def build(  # noqa: PLR0913 - what a build is made of
     }
     arguments = [f"{name}={value}" for name, value in variables.items()]
     _make(folder, ["-C", str(micropython / "ports" / "qemu"), *arguments])
-    shutil.copyfile(folder / "port" / "firmware.elf", firmware)
+    built = folder / "port" / "firmware.elf"
+    require_even(COMPILER.removesuffix("gcc") + "nm", built)
+    shutil.copyfile(built, firmware)
     return _sizes(firmware, heap_length)
 
 

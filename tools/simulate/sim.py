@@ -24,9 +24,10 @@ import hashlib
 import random
 from collections import Counter, deque
 
+from hal import sim_costs
 from hal.sim import Network, World
 from hal.sim_parts import make_crypto
-from hal.sim_radio import CPU_US, Radio
+from hal.sim_radio import Radio
 from tinybft import wire
 from tinybft.apps.kv import KeyValueStore
 from tinybft.auth import Authenticator
@@ -128,7 +129,7 @@ class Sim(Power):
             world.on_aired = self.trace.aired
         for node_id in range(self.client_count):
             hal = world.add(node_id, self._make_node)
-            hal.cpu_us = 0 if radio is None else CPU_US
+            hal.costs = None if radio is None else sim_costs
             self._format_store(hal)
             self._power_on(hal)
 
@@ -181,7 +182,8 @@ class Sim(Power):
         if not hal.node.client.busy:
             handle = self._waiting[client].popleft()
             self._outstanding[client] = handle
-            hal.act(lambda: self._begin(hal, handle))
+            took = hal.costs.submit_us(len(handle.op)) if hal.costs else 0
+            hal.act(lambda: self._begin(hal, handle), took)
 
     def _begin(self, hal, handle):
         node = hal.node
@@ -389,7 +391,7 @@ class Sim(Power):
         """
         self.faulty.add(i)
         hal = self.world.add(i, self._make_node)
-        hal.cpu_us = self.device(i).cpu_us
+        hal.costs = self.device(i).costs
         self.faulty.add(hal.number)
         self.log(f"{self.name(hal.number)} starts as a twin of {self.name(i)}")
         self._format_store(hal)

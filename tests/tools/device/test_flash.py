@@ -10,12 +10,14 @@ from types import SimpleNamespace
 import pytest
 import serial
 
+from hal.sim_parts import Store
 from tests.tools.device.boards import CONFIG, FLASH_LENGTH, MockBoard, firmware, partition_table
 from tests.tools.support import run, variant
+from tinybft.request_ids import RequestIds
 from tools.config import load
 from tools.device import build, nvs
 from tools.device.boards import read_boards
-from tools.device.identity import found_in, from_key_file
+from tools.device.identity import first_request_ids, found_in, from_key_file
 
 
 def ports_of(boards):
@@ -458,7 +460,22 @@ def test_request_ids_of_the_same_node_stay(folder, board, built, keys):
     assert identity_of(board).request_ids == own.request_ids
     assert identity_of(board).keys != own.keys
     done("provision", [board], "--node", 1, "--force")
-    assert identity_of(board).request_ids is None
+    assert identity_of(board).request_ids != own.request_ids
+
+
+def test_request_ids_of_a_board_that_takes_a_place_lie_above_those_before(board, built, keys):
+    before = int.from_bytes(first_request_ids(time.time() - 60)[:4], "little")
+    done("provision", [board])
+    records = identity_of(board).request_ids
+    ids = RequestIds(_stored(records))
+    assert before < ids.next() < before + 8 * 600
+    assert RequestIds(_stored(first_request_ids(0))).next() == 1
+
+
+def _stored(octets):
+    store = Store(len(octets))
+    store.write(0, octets, len(octets))
+    return store
 
 
 def test_open_network(folder, board, built, keys):
