@@ -12,7 +12,7 @@ from tools.firmware import virt
 from tools.firmware.stage import ROOT
 from tools.virt.board import Board
 
-HEAP_LENGTH = 1600000  # what the port's linker script has room for, about
+HEAP_LENGTH = 4000000
 PATIENCE_S = 120.0  # with a test that prints nothing
 _BOOT_S = 20.0
 _BOOT_S = 20.0
