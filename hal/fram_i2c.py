@@ -41,15 +41,21 @@ _UPPER_HALF = const(65536)
 _FUJITSU = const(0x00A)
 _RAMTRON = const(0x004)
 
-# part: (bytes, manufacturer, density)
+# part: (KiB, manufacturer, density). Not bytes: an integer above 8191 in a constant tuple is
+# frozen as a big one, and whatever is computed with it allocates.
 PARTS = {
-    "MB85RC256V": (32768, _FUJITSU, 5),
-    "MB85RC512T": (65536, _FUJITSU, 6),
-    "MB85RC1MT": (131072, _FUJITSU, 7),
-    "FM24V02": (32768, _RAMTRON, 2),
-    "FM24V05": (65536, _RAMTRON, 3),
-    "FM24V10": (131072, _RAMTRON, 4),
+    "MB85RC256V": (32, _FUJITSU, 5),
+    "MB85RC512T": (64, _FUJITSU, 6),
+    "MB85RC1MT": (128, _FUJITSU, 7),
+    "FM24V02": (32, _RAMTRON, 2),
+    "FM24V05": (64, _RAMTRON, 3),
+    "FM24V10": (128, _RAMTRON, 4),
 }
+
+
+def length_of(part):
+    """Bytes of a part."""
+    return PARTS[part][0] << 10
 
 
 class FramI2c(Fram):
@@ -66,7 +72,7 @@ class FramI2c(Fram):
         self, i2c, faults, chips, chunk_length=32, verify=False, identify=True
     ):
         check_places(chips)
-        sizes = tuple(PARTS[part][0] for _, part in chips)
+        sizes = tuple(length_of(part) for _, part in chips)
         super().__init__(faults, sizes, (_HEADER,) * len(chips), chunk_length, verify)
         self._i2c = i2c
         self._devices = bytes(device for device, _ in chips)
@@ -158,7 +164,7 @@ def check_places(chips):
             raise StoreError(
                 "FRAM part %s is not supported; use one of %s" % (part, ", ".join(sorted(PARTS)))
             )
-        pages = 2 if PARTS[part][0] > _UPPER_HALF else 1
+        pages = 2 if length_of(part) > _UPPER_HALF else 1
         if not 0x50 <= device <= 0x57 or device % pages:
             raise StoreError(
                 "%s cannot have the I2C address 0x%02x, must be %s0x50..0x57"

@@ -82,6 +82,55 @@ def test_core_formats_no_strings(name):
         assert not isinstance(node, ast.JoinedStr), f"{name}:{node.lineno}: f-string allocates"
 
 
+def constants_of(tree):
+    """Names that MicroPython's compiler knows the value of."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            name = node.targets[0]
+            if getattr(node.value.func, "id", None) == "const" and isinstance(name, ast.Name):
+                yield name.id
+
+
+def is_constant(node, known):
+    if isinstance(node, ast.Tuple):
+        return all(is_constant(element, known) for element in node.elts)
+    return isinstance(node, ast.Constant) or getattr(node, "id", None) in known
+
+
+@pytest.mark.parametrize("name", python_files(*DEVICE_FOLDERS))
+def test_constant_tuples_hold_small_integers(name):
+    """MicroPython (mpy-tool.py, 1.26) freezes larger ones as big integers: computing allocates."""
+    if name.startswith("hal/sim"):
+        return
+    tree = tree_of(name)
+    known = set(constants_of(tree))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Tuple) and is_constant(node, known):
+            for element in node.elts:
+                value = getattr(element, "value", 0)
+                large = isinstance(value, int) and not -0x2000 <= value <= 0x1FFF
+                assert not large, f"{name}:{node.lineno}: {value} is frozen as a big integer"
+
+
+@pytest.mark.parametrize("name", python_files(*DEVICE_FOLDERS))
+def test_range_with_a_start_is_in_a_for_statement(name):
+    """There the compiler counts, if the step is a constant. Elsewhere a range object of a 32-bit
+    MicroPython before 1.27 gives wrong numbers from 2**30 on."""
+    tree = tree_of(name)
+    known = set(constants_of(tree))
+    counted = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.For) and isinstance(node.iter, ast.Call):
+            step = node.iter.args[2:]
+            if not step or is_constant(step[0], known) or isinstance(step[0], ast.UnaryOp):
+                counted.add(node.iter)
+    for node in ast.walk(tree):
+        is_range = isinstance(node, ast.Call) and getattr(node.func, "id", None) == "range"
+        if is_range and node not in counted:
+            start = 0 if len(node.args) == 1 else getattr(node.args[0], "value", None)
+            assert start == 0, f"{name}:{node.lineno}: a range object with a start"
+
+
 @pytest.mark.parametrize("name", python_files(*FOLDERS))
 def test_has_module_docstring(name):
     empty = not text_of(name).strip()

@@ -7,7 +7,7 @@ use themselves; nothing is repeated here. What a person can change about them st
 from collections import Counter
 
 from hal.espnow_sizes import espnow_memory_rows
-from hal.fram_i2c import PARTS
+from hal.fram_i2c import length_of
 from hal.frames import FRAGMENT_COUNT_MAX, HEADER_LENGTH, frame_memory_rows
 from tinybft.layout import durable_rows
 from tinybft.lengths import length_rows
@@ -102,7 +102,7 @@ def _broken_budget(config):
 
 
 def _broken_parts(config):
-    length = sum(PARTS[part][0] for _, part in config.FRAM_PARTS)
+    length = sum(length_of(part) for _, part in config.FRAM_PARTS)
     if config.FRAM_PARTS and length < config.NVM_LENGTH:
         yield (
             "FRAM_PARTS",

@@ -37,4 +37,5 @@ def main(module_name):
     return 0 if passed and not failed else 1
 
 
-sys.exit(main(sys.argv[1]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

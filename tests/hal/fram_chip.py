@@ -15,7 +15,7 @@ Bytes on the bus are numbered from 0, device addresses included; `bus.octets` is
 
 import errno
 
-from hal.fram_i2c import PARTS
+from hal.fram_i2c import PARTS, length_of
 
 LOST = 1
 UNHEARD = 2
@@ -38,7 +38,8 @@ class I2cChip:
     """One chip of a part, with pins A2 A1 A0 as in `device` (0x50..0x57); zeros at first."""
 
     def __init__(self, part, device=0x50, has_id=True):
-        size, manufacturer, density = PARTS[part]
+        size = length_of(part)
+        _, manufacturer, density = PARTS[part]
         self.memory = bytearray(size)
         self.write_protected = False
         self.present = True

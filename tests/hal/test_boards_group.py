@@ -38,9 +38,9 @@ class Boards:
             clock.advance(1)
 
     def run(self, within_ms, until):
-        begin = clock.now_us
+        begin = clock.now_ms
         while not until():
-            assert clock.now_us - begin < within_ms * 1000, "too slow"
+            assert clock.now_ms - begin < within_ms, "too slow"
             self.step()
 
     def put(self, source, key, value, within_ms=20000):

@@ -2,7 +2,7 @@
 
 from hal import fram_i2c
 from hal.faults import Faults
-from hal.fram_i2c import PARTS, FramI2c
+from hal.fram_i2c import PARTS, FramI2c, length_of
 from hal.store import StoreError
 from tests.hal.fram_chip import LOST, TIME_OUT, UNHEARD, I2cBus, I2cChip, PowerCut
 from tests.hal.support import bytes_allocated, message_of, raises
@@ -49,7 +49,7 @@ def refusal(function, *arguments, **options):
 def test_every_part_alone_to_its_last_byte():
     for part in PARTS:
         store, bus, _ = store_on(((0x50, part),))
-        size = PARTS[part][0]
+        size = length_of(part)
         assert store.size == size and store.chip_starts == (0,)
         data = message_of(100)
         for address in (0, 1, 32600, size // 2 - 50, size - 100):

@@ -81,11 +81,11 @@ def test_a_short_loss_is_noticed():
 def test_losing_the_network_never_stops_the_node():
     ether, boards, hals = joined()
     ether.switch_access_point(False)
-    begin = clock.now_us
+    begin = clock.now_ms
     for _ in range(100):
         hals[0].send(BROADCAST, b"abc", 3)
         hals[0].receive_into(BUF)
-    assert clock.now_us == begin
+    assert clock.now_ms == begin
 
 
 def test_wrong_password_is_tried_again_for_ever():

@@ -134,7 +134,7 @@ def test_ids_around_the_sizes_of_small_integers():
             store = preset(limit, turn)
             ids = RequestIds(store)
             numbers = [ids.next() for _ in range(2 * RANGE)]
-            assert numbers == list(range(limit + 1, limit + 1 + 2 * RANGE))
+            assert numbers == [limit + 1 + i for i in range(2 * RANGE)]
             assert RequestIds(store).next() == limit + 2 * RANGE + 1
 
 

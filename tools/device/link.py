@@ -32,7 +32,7 @@ class Link:
         if "://" not in device and not Path(device).exists():
             raise LinkError(f"{device}: no such device; is the board plugged in?")
         try:
-            self._transport = SerialTransport(device, timeout=0.2)
+            self._transport = SerialTransport(device, timeout=ANSWER_S)
         except (TransportError, OSError) as error:
             raise LinkError(
                 f"{device}: cannot be opened; end the program that uses it, check that the"
@@ -59,10 +59,10 @@ class Link:
             )
         transport.in_raw_repl = True
 
-    def execute(self, code):
-        """What `code` prints there."""
+    def execute(self, code, silence_s=EXECUTE_S):
+        """What `code` prints there; it may be silent that long."""
         try:
-            output, raised = self._transport.exec_raw(code, timeout=EXECUTE_S)
+            output, raised = self._transport.exec_raw(code, timeout=silence_s)
         except (TransportError, TransportExecError, OSError) as error:
             raise LinkError(f"{self.device}: the board has gone, or hangs ({error})") from None
         if raised:

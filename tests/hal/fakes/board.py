@@ -116,7 +116,7 @@ class Board:
 
     def is_associated(self):
         since = self.associating_since
-        return self.ether.access_point and since >= 0 and clock.now_us - since >= 300000
+        return self.ether.access_point and since >= 0 and clock.now_ms - since >= 300
 
     def hear(self, mac, buf, length):
         """The driver's callback, in the task of WiFi."""

@@ -3,20 +3,35 @@ timers fire and their schedulers run."""
 
 _TICKS_MASK = 0x3FFFFFFF
 
-now_us = 0
+now_ms = 0
 boards = []
+_us = 0
+_cycles = 0  # at 160 MHz
 
 
 def ticks_ms():
-    return now_us // 1000 & _TICKS_MASK
+    return now_ms & _TICKS_MASK
 
 
 def ticks_us():
-    return now_us & _TICKS_MASK
+    return _us
 
 
 def ticks_cpu():
-    return now_us * 160 & _TICKS_MASK
+    return _cycles
+
+
+def _later(ticks, delta):
+    """(ticks + delta) modulo 2**30, without passing 2**30: it does not allocate."""
+    ticks -= _TICKS_MASK - delta + 1
+    return ticks if ticks >= 0 else ticks + _TICKS_MASK + 1
+
+
+def _pass_one():
+    global now_ms, _us, _cycles
+    now_ms += 1
+    _us = _later(_us, 1000)
+    _cycles = _later(_cycles, 160000)
 
 
 def ticks_add(ticks, delta):
@@ -35,15 +50,14 @@ def sleep_ms(ms):
 
 def advance(ms):
     """Let `ms` milliseconds pass, one by one."""
-    global now_us
     while ms > 0:
         ms -= 1
-        now_us += 1000
+        _pass_one()
         for board in boards:
             board.tick()
 
 
 def skip(ms):
     """The same where nobody's Python runs: inside of a call of the driver that blocks."""
-    global now_us
-    now_us += 1000 * ms
+    for _ in range(ms):
+        _pass_one()

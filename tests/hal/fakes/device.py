@@ -4,7 +4,13 @@ import sys
 
 from tests.hal.fakes import clock, esp32, espnow, lwip, machine, network
 
-_FAKES = {"esp32": esp32, "espnow": espnow, "machine": machine, "network": network}
+_FAKES = {
+    "esp32": esp32,
+    "espnow": espnow,
+    "machine": machine,
+    "network": network,
+    "socket": lwip,
+}
 
 
 def _imported():
@@ -19,7 +25,6 @@ def _imported():
             else:
                 sys.modules[name] = module
     esp32c3.time = espnow_air.time = wifi_air.time = clock
-    wifi_air.socket = lwip
     return esp32c3, espnow_air, identity_nvs, nvs_store, wifi_air
 
 

@@ -30,14 +30,14 @@ class Timer:
     def init(self, *, mode=PERIODIC, period=0xFFFFFFFF, callback=None):
         assert mode == self.PERIODIC
         self.callback = callback
-        self._period_us = period * 1000
-        self._begin = clock.now_us
+        self._period_ms = period
+        self._begin = clock.now_ms
         self._board.timer = self
 
     def is_due(self):
-        if clock.now_us - self._begin < self._period_us:
+        if clock.now_ms - self._begin < self._period_ms:
             return False
-        self._begin += self._period_us
+        self._begin += self._period_ms
         return True
 
     def deinit(self):
@@ -48,13 +48,13 @@ class WDT:
     def __init__(self, id=0, timeout=5000):
         if id != 0 or timeout <= 0:
             raise ValueError("WDT timeout too short")
-        self._timeout_us = timeout * 1000
+        self._timeout_ms = timeout
         self._board = boards.current
         self._board.watchdog = self
         self.feed()
 
     def feed(self):
-        self._fed = clock.now_us
+        self._fed = clock.now_ms
 
     def is_due(self):
-        return clock.now_us - self._fed >= self._timeout_us
+        return clock.now_ms - self._fed >= self._timeout_ms

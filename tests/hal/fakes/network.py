@@ -63,7 +63,7 @@ class WLAN:
         ether = board.ether
         known = (name, password) == (ether.network_name, ether.password)
         if known and ether.access_point:
-            board.associating_since = clock.now_us
+            board.associating_since = clock.now_ms
 
     def disconnect(self):
         if not self._board.wifi_on:
