@@ -15,7 +15,6 @@ from tools.virt.board import Board
 HEAP_LENGTH = 4000000
 PATIENCE_S = 120.0  # with a test that prints nothing
 _BOOT_S = 20.0
-_BOOT_S = 20.0
 
 _MANIFEST = """\
 package("tinybft", base_path={root!r})
