@@ -113,7 +113,7 @@ class Wire:
         tags = self._client_tags_length
         if client < self._replica_count:
             tags = self._replica_tags_length
-        return max(0, length - HEADER_LENGTH - tags)
+        return max(0, length - _HEADER_LENGTH - tags)
 
     @micropython.viper
     def check(self, buf, received: int) -> int:  # noqa: C901, PLR0911, PLR0912
