@@ -1,8 +1,9 @@
 """`tinybft memory --fit BYTES`: configurations whose replica takes no more heap than that.
 
 Out of a grid of smaller values of each parameter the ones that give up the least: a parameter
-that is halved counts 1, weighted. The number of faults to survive is not given up. Where the
-configuration fits as it is, each parameter is raised instead as far as it goes.
+that is halved counts 1, weighted. Bulk may move out of RAM where that is durable anyway. The
+number of faults to survive is not given up. Where the configuration fits as it is, each parameter
+is raised instead as far as it goes.
 """
 
 from itertools import product
@@ -26,6 +27,7 @@ _WEIGHTS = {
     "BATCH_COUNT_MAX": 0.2,
     "BLOCK_LENGTH": 0.1,
 }
+_NVM_WEIGHT = 1.5  # bulk outside of RAM makes everything slower
 _STATE_SHARES = (1, 7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16)
 _LENGTH_SHARES = (1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
 _BLOCK_SHARES = (1, 1 / 2, 1 / 4)
@@ -52,13 +54,13 @@ def proposals(config, budget):
     if most(config) <= budget:
         return _grown(config, budget)
     kinds = _kinds(config)
-    grids = [(kind, _by_loss(config)) for kind in kinds]
     least = min((smallest(kind) for kind in kinds), key=most)
     if most(least) > budget:
         raise Refusal(_nothing_fits(config, budget, least))
     found = []
+    grid = _by_loss(kinds)
     for keeping, names in _KEEPING.items():
-        variant = _first_fit(grids, names, budget)
+        variant = _first_fit(grid, names, budget)
         if variant and all(differences(variant, other["variant"]) for other in found):
             found.append(_proposal(config, variant, keeping))
     return found
@@ -70,14 +72,13 @@ def most(config):
     return found["total"] + found["error"]
 
 
-def _first_fit(grids, names, budget):
-    for kind, grid in grids:
-        for changes in grid:
-            if any(getattr(kind, name) != changes[name] for name in names):
-                continue
-            variant = _shrunk(kind, changes)
-            if most(variant) <= budget and is_valid(variant):
-                return variant
+def _first_fit(grid, names, budget):
+    for kind, changes in grid:
+        if any(getattr(kind, name) != changes[name] for name in names):
+            continue
+        variant = _shrunk(kind, changes)
+        if most(variant) <= budget and is_valid(variant):
+            return variant
     return None
 
 
@@ -88,16 +89,18 @@ def _kinds(config):
     return [config, stored(config, "nvm")]
 
 
-def _by_loss(config):
-    """[{constant: value}, ...] of the grid, the ones that give up the least first."""
+def _by_loss(kinds):
+    """[(configuration, {constant: value}), ...] of the grids, what gives up the least first."""
     found = []
-    for values in product(*_axes(config)):
-        changes = {}
-        for part in values:
-            changes |= part
-        found.append((_loss(config, changes), len(found), changes))
-    found.sort()
-    return [changes for _, _, changes in found]
+    for number, kind in enumerate(kinds):
+        for values in product(*_axes(kind)):
+            changes = {}
+            for part in values:
+                changes |= part
+            loss = _loss(kind, changes) + number * _NVM_WEIGHT
+            found.append((loss, len(found), kind, changes))
+    found.sort(key=lambda point: point[:2])
+    return [point[2:] for point in found]
 
 
 def _loss(config, changes):
