@@ -59,8 +59,9 @@ def proposals(config, budget):
         raise Refusal(_nothing_fits(config, budget, least))
     found = []
     grid = _by_loss(kinds)
+    fitting = {}
     for keeping, names in _KEEPING.items():
-        variant = _first_fit(grid, names, budget)
+        variant = _first_fit(grid, names, budget, fitting)
         if variant and all(differences(variant, other["variant"]) for other in found):
             found.append(_proposal(config, variant, keeping))
     return found
@@ -72,13 +73,18 @@ def most(config):
     return found["total"] + found["error"]
 
 
-def _first_fit(grid, names, budget):
-    for kind, changes in grid:
+def _first_fit(grid, names, budget, fitting):
+    """fitting: {place in the grid: the configuration there, None if it is too large or invalid}, as
+    far as they have been looked at."""
+    for place, (kind, changes) in enumerate(grid):
         if any(getattr(kind, name) != changes[name] for name in names):
             continue
-        variant = _shrunk(kind, changes)
-        if most(variant) <= budget and is_valid(variant):
-            return variant
+        if place not in fitting:
+            variant = _shrunk(kind, changes)
+            fits = most(variant) <= budget and is_valid(variant)
+            fitting[place] = variant if fits else None
+        if fitting[place]:
+            return fitting[place]
     return None
 
 
