@@ -14,7 +14,7 @@ from tools.config_schema import BY_CONSTANT
 from tools.memory.objects import measured
 from tools.memory.parameters import stepped
 from tools.memory.variants import differences, is_valid, snippet, varied
-from tools.nonvolatile import STORAGES, grouped, stored
+from tools.nonvolatile import grouped, stored
 from tools.refusal import Refusal
 
 _WEIGHTS = {
@@ -74,8 +74,8 @@ def most(config):
 
 
 def _first_fit(grid, names, budget, fitting):
-    """fitting: {place in the grid: the configuration there, None if it is too large or invalid}, as
-    far as they have been looked at."""
+    """fitting: {place in the grid: the configuration there, or None if it does not fit}, as far
+    as they have been looked at."""
     for place, (kind, changes) in enumerate(grid):
         if any(getattr(kind, name) != changes[name] for name in names):
             continue
@@ -238,6 +238,6 @@ def _nothing_fits(config, budget, least):
     )
     if config.FAULT_COUNT > 1:
         words += ", lower fault_count"
-    if config.STORAGE_STATE != "nvm" and STORAGES:
+    if not config.STATE_DURABLE:
         words += ', or keep the bulk in non-volatile memory ([storage] "nvm", see --name durable)'
     return words
