@@ -163,11 +163,15 @@ def _is_pair(window, interval):
 
 
 def _shrunk(config, changes):
-    """With the changes, and what can be no larger then: messages, pipeline, inlined requests."""
+    """With the changes, and what need be no larger then: messages, pipeline, inlined requests, and
+    the pages that a batch may change beyond those that a request fills."""
     values = changes | {
         "PIPELINE": min(config.PIPELINE, changes["WINDOW"]),
         "MESSAGE_LENGTH_MAX": 64,
+        "BATCH_PAGES_MAX": config.BATCH_PAGES_MAX
+        - (config.REQUEST_LENGTH_MAX - changes["REQUEST_LENGTH_MAX"]) // config.PAGE_LENGTH,
     }
+    values["BATCH_PAGES_MAX"] = max(1, values["BATCH_PAGES_MAX"])
     variant = varied(config, **values)
     if variant.INLINE_LENGTH_MAX > variant.MESSAGE_LENGTH_MAX:
         values["INLINE_LENGTH_MAX"] = variant.MESSAGE_LENGTH_MAX
