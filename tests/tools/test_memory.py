@@ -244,7 +244,7 @@ def test_what_fits_is_offered_more(tmp_path):
 
 def test_bulk_outside_of_ram_is_proposed_where_there_is_such_memory():
     config = load(named_files()["durable"])
-    found = fit.proposals(config, objects.measured(config)["total"] // 2)
+    found = fit.proposals(config, fit.most(stored(config, "nvm")) + 500)
     assert found and found[0]["variant"].STORAGE_STATE == "nvm"
 
 
