@@ -19,6 +19,7 @@ from tools.cluster.files import beside_python
 from tools.refusal import Refusal
 
 STOP_SECONDS = 3.0
+PROGRAM = "tools.cluster.replica"
 ERROR_MARK = "error: "  # replica.py puts it before the words for a person
 
 
@@ -89,9 +90,10 @@ class NodeProcess:
 class Processes:
     """All nodes of a run; `end` and the handlers installed by `guarded` leave none behind."""
 
-    def __init__(self, folder, heap):
+    def __init__(self, folder, heap, program=PROGRAM):
         self.folder = folder
         self.heap = heap
+        self.program = program  # the module that each of them runs
         self.nodes = {}
         self.kept = False
 
@@ -124,7 +126,7 @@ class Processes:
 
     def _command(self, replica):
         if not replica:
-            return [sys.executable, "-m", "tools.cluster.replica"], self.folder.source
+            return [sys.executable, "-m", self.program], self.folder.source
         micropython = beside_python("micropython")
         if micropython is None:
             raise Refusal(
@@ -132,7 +134,7 @@ class Processes:
                 " into this virtual environment"
             )
         where = self.folder.device if self.folder.device.is_dir() else self.folder.source
-        return [micropython, "-X", f"heapsize={self.heap}", "-m", "tools.cluster.replica"], where
+        return [micropython, "-X", f"heapsize={self.heap}", "-m", self.program], where
 
     def live(self):
         return [node for node in self.nodes.values() if node.alive()]
@@ -217,7 +219,7 @@ def is_node(pid):
             if file.read().rpartition(b")")[2].split()[0] == b"Z":
                 return False
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"tools.cluster.replica" in file.read()
+            return PROGRAM.encode() in file.read()
     except OSError:
         return not os.path.isdir("/proc")  # no /proc: kill(0) is the best there is
 
