@@ -27,12 +27,16 @@ def rounded(value):
     return float(f"{value:.4g}")
 
 
-def shown(figures, digits=0):
-    """The median and the range, for a table."""
-    if figures is None:
-        return "-"
-    middle, least, most = (f"{figures[name]:.{digits}f}" for name in ("median", "min", "max"))
-    return middle if len(figures["runs"]) == 1 else f"{middle} ({least}..{most})"
+def median_of(figures, digits=0):
+    """For a column of a table."""
+    return "-" if figures is None else f"{figures['median']:.{digits}f}"
+
+
+def range_of(figures, digits=0):
+    """From the least to the most, for a column of a table; empty after a single repetition."""
+    if figures is None or len(figures["runs"]) == 1:
+        return ""
+    return f"{figures['min']:.{digits}f}..{figures['max']:.{digits}f}"
 
 
 def whisker(figures):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import rich_click as click
 from rich.table import Table
 
-from tools.bench.figures import rounded, shown, spread
+from tools.bench.figures import median_of, range_of, rounded, spread
 from tools.bench.options import Setting, common_options
 from tools.cluster.bench import first_clients
 from tools.cluster.commands import Numbers, performed
@@ -160,9 +160,9 @@ def words(mix, size):
 
 def tables(figures):
     """Closed loops, and target rates below them in the same columns."""
-    table = Table(title=f"{figures['seconds']} s each, median (range) of {figures['runs']} runs")
+    table = Table(title=f"{figures['seconds']} s each, medians of {figures['runs']} runs")
     table.add_column("operation")
-    for name in ("clients", "target op/s", "op/s", "p50 ms", "p90 ms", "p99 ms"):
+    for name in ("clients", "target op/s", "op/s", "range", "p50 ms", "p90 ms", "p99 ms"):
         table.add_column(name, justify="right")
     for row in figures["closed_loop"]:
         _add(table, row, "closed loop")
@@ -173,9 +173,9 @@ def tables(figures):
 
 
 def _add(table, row, target):
-    latencies = [shown(row[name], 2) for name in ("p50_ms", "p90_ms", "p99_ms")]
-    name = words(row["mix"], row["size"])
-    table.add_row(name, str(row["clients"]), target, shown(row["rate"]), *latencies)
+    latencies = [median_of(row[name], 2) for name in ("p50_ms", "p90_ms", "p99_ms")]
+    rate = (median_of(row["rate"]), range_of(row["rate"]))
+    table.add_row(words(row["mix"], row["size"]), str(row["clients"]), target, *rate, *latencies)
 
 
 def draw(results, figures):

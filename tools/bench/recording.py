@@ -39,6 +39,7 @@ class Recording:
     """`programs`: {node_id: [action, ...]}, one after another in the order of a device."""
 
     operations: int
+    batches: int
     programs: dict
 
     def per_operation(self):
@@ -55,7 +56,8 @@ class Recording:
             else:
                 totals["received"] += first
         each = self.operations * len(self.programs)
-        return {name: round(total / each, 2) for name, total in totals.items()}
+        means = {name: round(total / each, 2) for name, total in totals.items()}
+        return {"batch": round(self.operations / self.batches, 2)} | means
 
 
 def record(config, clients, size, mix="put"):
@@ -64,8 +66,13 @@ def record(config, clients, size, mix="put"):
     group.work(clients, WARM_UP_OPERATIONS)
     for log in group.logs:
         log.clear()
+    executed = group.executed()
     group.work(clients, OPERATIONS)
-    recording = Recording(OPERATIONS * len(clients), dict(enumerate(map(list, group.logs))))
+    recording = Recording(
+        OPERATIONS * len(clients),
+        group.executed() - executed,
+        dict(enumerate(map(list, group.logs))),
+    )
     _require_balance(recording)
     return recording
 
@@ -110,7 +117,7 @@ class _Group:
 
         def done():
             for client_id in clients:
-                client = self.world.hals[client_id].node.client
+                client = self._client(client_id)
                 if not client.busy and left[client_id]:
                     left[client_id] -= 1
                     self._submit(client_id, client, left[client_id])
@@ -119,6 +126,10 @@ class _Group:
         if not self.world.run(PATIENCE_MS, done):
             raise Refusal("the group that is recorded stands still; `tinybft simulate` shows why")
         self.world.run(0)
+
+    def executed(self):
+        """Batches, by the first replica."""
+        return self.world.hals[0].node.status()["last_executed"]
 
     def _client(self, client_id):
         return self.world.hals[client_id].node.client

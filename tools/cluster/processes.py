@@ -105,7 +105,7 @@ class Processes:
         folder = self.folder
         plan_path = folder.node_file(node_id, "plan.json")
         folder.write_json(plan_path, plan)
-        command, cwd = self._command(replica)
+        command, cwd = self.command(replica)
         log_path = folder.node_file(node_id, "log")
         boot = plan["boot"]
         if node_id in self.nodes:
@@ -124,7 +124,8 @@ class Processes:
             )
         self.nodes[node_id] = NodeProcess(node_id, process, log_path, boot)
 
-    def _command(self, replica):
+    def command(self, replica):
+        """(what starts a replica or else a host's process, the folder to start it in)."""
         if not replica:
             return [sys.executable, "-m", self.program], self.folder.source
         micropython = beside_python("micropython")
