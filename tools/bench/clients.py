@@ -109,7 +109,7 @@ class Crowds:
             for count in counts:
                 row = self._measured(count)
                 found[count].append(row)
-                self._setting.say(f"run {run + 1}: {count} clients: {row['rate']:.0f} op/s")
+                self._setting.measured(run, f"{count} clients", row)
         return [
             {"clients": count} | {name: spread([row[name] for row in rows]) for name in rows[0]}
             for count, rows in found.items()

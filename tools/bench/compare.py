@@ -90,9 +90,7 @@ class Comparison:
                 for name in self._systems:
                     figures = self._measured(name, count, groups[count])
                     found[count][name].append(figures)
-                    self._setting.say(
-                        f"run {run + 1}: {name}, {count} clients: {figures['rate']:.0f} op/s"
-                    )
+                    self._setting.measured(run, f"{name}, {count} clients", figures)
         return [self._row(count, found[count], groups[count]) for count in counts]
 
     def _groups(self, count, size):

@@ -74,7 +74,7 @@ def micro(counts, sizes, mixes, rates, **common):
         "ok": not bench.failed,
         "failed": bench.failed,
     }
-    setting.conclude("micro", config, figures, tables(figures), lambda to: draw(to, figures))
+    setting.conclude("micro", config, figures, table_of(figures), lambda to: draw(to, figures))
 
 
 class Micro:
@@ -94,9 +94,7 @@ class Micro:
             for mix, size, count in cells:
                 row = self._measured(mix, size, count, None)
                 found[mix, size, count].append(row)
-                self._setting.say(
-                    f"run {run + 1}: {words(mix, size)}, {count} clients: {row['rate']:.0f} op/s"
-                )
+                self._setting.measured(run, f"{words(mix, size)}, {count} clients", row)
         return [
             {"mix": mix, "size": size, "clients": count} | spreads(found[mix, size, count])
             for mix, size, count in cells
@@ -158,7 +156,7 @@ def words(mix, size):
     return f"{MIX_WORDS[mix]} of {size} bytes"
 
 
-def tables(figures):
+def table_of(figures):
     """Closed loops, and target rates below them in the same columns."""
     table = Table(title=f"{figures['seconds']} s each, medians of {figures['runs']} runs")
     table.add_column("operation")
