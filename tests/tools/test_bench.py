@@ -278,10 +278,11 @@ FIGURES = {
                 "clients": 1,
                 "target": 1140,
                 "systems": {
-                    "tinybft": {"rate": ONE, "p50_ms": ONE, "p99_ms": ONE, "batch": ONE},
-                    "floor": {"rate": ONE, "stalls": spread([0])},
+                    "tinybft": dict.fromkeys(("rate", "cpu_us", "p50_ms", "p99_ms", "batch"), ONE),
+                    "floor": {"rate": ONE, "cpu_us": ONE, "stalls": spread([0])},
                 },
                 "ratio": {"floor": ONE},
+                "cpu_ratio": {"floor": ONE},
                 "work": record(CONFIG, (1,), 64).per_operation(),
             }
         ],
@@ -292,7 +293,9 @@ FIGURES = {
         "runs": 3,
         "rows": [
             {"clients": n}
-            | dict.fromkeys(("rate", "p50_ms", "p99_ms", "batch", "retries", "heap"), ONE)
+            | dict.fromkeys(
+                ("rate", "p50_ms", "p99_ms", "cpu_us", "batch", "retries", "heap"), ONE
+            )
             for n in (1, 250)
         ],
     },

@@ -10,7 +10,7 @@ from dataclasses import replace
 import rich_click as click
 from rich.table import Table
 
-from tools.bench.figures import median_of, range_of, rounded, spread
+from tools.bench.figures import median_of, plural, range_of, rounded, spread
 from tools.bench.options import Setting, common_options
 from tools.cluster.bench import first_clients
 from tools.cluster.commands import Numbers, performed
@@ -94,7 +94,7 @@ class Micro:
             for mix, size, count in cells:
                 row = self._measured(mix, size, count, None)
                 found[mix, size, count].append(row)
-                self._setting.measured(run, f"{words(mix, size)}, {count} clients", row)
+                self._setting.measured(run, f"{words(mix, size)}, {plural(count)}", row)
         return [
             {"mix": mix, "size": size, "clients": count} | spreads(found[mix, size, count])
             for mix, size, count in cells
@@ -129,7 +129,7 @@ class Micro:
         self._setting.folder.clear()
         result = performed(self._setting.folder, self._config, options, Silence())
         self.failed += [
-            f"{words(mix, size)}, {count} clients: {entry['name']}: {entry['detail']}"
+            f"{words(mix, size)}, {plural(count)}: {entry['name']}: {entry['detail']}"
             for entry in result["checks"]
             if not entry["ok"]
         ]
@@ -193,7 +193,7 @@ def draw(results, figures):
     for row in figures["closed_loop"]:
         rate = row["rate"]
         group = groups.setdefault(words(row["mix"], row["size"]), {})
-        group[f"{row['clients']} clients"] = rate["median"], rate["min"], rate["max"]
+        group[plural(row["clients"])] = rate["median"], rate["min"], rate["max"]
     path = results.file("micro-closed-loop", "svg")
     plots.bars(path, "Closed loop, unix cluster", groups, "operations per second")
     return [*written, path]

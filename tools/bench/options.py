@@ -14,6 +14,7 @@ from tools.cluster.files import RunFolder
 from tools.cluster.kept import refuse_if_kept, refuse_if_running
 from tools.config import chosen_file
 from tools.refusal import Refusal
+from tools.results.invocation import command_line
 from tools.results.plots import require_matplotlib
 from tools.results.store import RESULTS_FOLDER, Results, document
 
@@ -86,8 +87,7 @@ class Setting:
     def conclude(self, name, config, figures, table, draw):
         """Write the document, draw what `draw(path)` draws, show the table; exit code 1 if a
         check failed (figures["ok"])."""
-        command = "tinybft " + " ".join(sys.argv[1:])
-        content = document(name, command, config, figures)
+        content = document(name, command_line(click.get_current_context()), config, figures)
         written = [self.results.write(content)]
         if self.plots:
             written += draw(self.results)

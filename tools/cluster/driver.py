@@ -21,6 +21,17 @@ from tools.cluster.ledger import (
 )
 from tools.cluster.times import TimesFile
 
+if hasattr(time, "clock"):
+
+    def cpu_us():
+        """Time of the processor that this process has taken."""
+        return int(time.clock() * 1e6)
+else:
+
+    def cpu_us():
+        return time.process_time_ns() // 1000
+
+
 if hasattr(time, "ticks_us"):
     now_us = time.ticks_us
     elapsed_us = time.ticks_diff
