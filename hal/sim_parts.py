@@ -56,6 +56,15 @@ class Crypto:
         out[at : at + self.tag_length] = tag
         return tag is not self._zero
 
+    def macs_into(self, first, end, buf, length, out, at):  # noqa: PLR0913
+        count = 0
+        for peer in range(first, end):
+            if peer in self._keys:
+                self.mac_into(peer, buf, length, out, at)
+                at += self.tag_length
+                count += 1
+        return count
+
     def mac_equal(self, peer, buf, length, tagged, tag_at):
         tag = self._tag(peer, buf, length)
         return tag != self._zero and tag == bytes(tagged[tag_at : tag_at + self.tag_length])

@@ -160,7 +160,7 @@ class Client:
             return faults.NOT_NEEDED
         if wire.flags(buf) & wire.FLAG_DIGEST and self._reported >> sender & 1:
             return faults.NOT_NEEDED
-        if not self._auth.check(buf, wire.REPLY, sender):
+        if not self._auth.check(buf, sender):
             return faults.MAC
         length = wire.length(buf) - self._auth.tag_length - wire.HEADER_LENGTH
         self.on_result(buf, length, sender, now)

@@ -23,7 +23,7 @@ class Requester:
         self.now = 0
         self.sent = []
         self.wire = Wire(config)
-        auth = Authenticator(config, self.node_id, make_crypto(config, self.node_id), self.wire)
+        auth = Authenticator(config, self.node_id, make_crypto(config, self.node_id))
         ids = RequestIds(store or RamStore())
         memory = ClientMemory(config)
         self.client = Client(config, self.node_id, memory, auth, self._send, ids, Jitter(3))
@@ -39,7 +39,7 @@ class Requester:
         length = 16 + len(result) + config.TAG_LENGTH
         head = bytes((0x10 | flags, wire.REPLY)) + u16(sender) + u16(config.GROUP_ID)
         buf = bytearray(head + u16(length) + u32(0) + u32(number) + result + bytes(16))
-        auth = Authenticator(config, sender, make_crypto(config, sender), self.wire)
+        auth = Authenticator(config, sender, make_crypto(config, sender))
         auth.seal_for(self.node_id, buf, 16 + len(result), 1)
         buf[16 + len(result)] ^= bad
         assert self.wire.check(buf, length) == 0
