@@ -13,8 +13,8 @@ then. What it sends during a step leaves when the step ends; later by the time t
 needed before, if the store takes time, and the device is busy so long.
 
 Not the radio's but the attacker's view: `world.route(source, receiver, message)` may replace
-what one receiver gets, `world.cut` holds the links that are down. Observers (`on_sent`,
-`on_heard`, `on_lost`, `on_stepped`, `on_failed`) see everything and change nothing.
+what one receiver gets, `world.cut` holds the links that are down. Observers (`on_built`,
+`on_sent`, `on_heard`, `on_lost`, `on_stepped`, `on_failed`) see everything and change nothing.
 
 Allocates at will: nothing of this runs on a device that serves anybody.
 """
@@ -53,8 +53,9 @@ class SimHal:
         self._inbox = []
         self._outbox = []
         self._waiting = []  # for the processor, when there are costs
-        self._busy_until = 0  # with the messages that wait
-        self._store_until = 0  # with the transfers of the last step
+        self._is_handling = False  # the oldest of those that wait
+        self._busy_until = 0  # with a message, or with the transfers of the last step
+        self.processor_us = 0  # that it was busy so far, by the costs
         self._wake_at = -1
         self._origin_us = 0  # local time was _local_us at world time _origin_us
         self._local_us = 0
@@ -101,7 +102,7 @@ class SimHal:
         self.frozen = False
         self.boots += 1
         self._busy_until = 0
-        self._store_until = 0
+        self._is_handling = False
         self.act(self._boot)
 
     def _boot(self):
@@ -156,33 +157,47 @@ class SimHal:
     def local_us(self):
         return self._local()
 
+    def free_at_us(self):
+        """When the processor is done with what it was given; now, if it is idle."""
+        return max(self.world.now_us, self._busy_until)
+
     # --- stepping ---
 
     def deliver(self, message):
         """A whole message arrives."""
         if not self.up or len(message) > self.world.config.MESSAGE_LENGTH_MAX:
             return
-        world = self.world
-        if self.frozen or self.costs or self._store_until > world.now_us:
+        if self.frozen or self.costs or self._busy_until > self.world.now_us:
             if len(self._waiting) >= INBOX_COUNT_MAX:
                 self.inbox_full += 1
                 return
             self._waiting.append(message)
-            if not self.frozen:
-                begin = max(world.now_us, self._busy_until, self._store_until)
-                took = self.costs.message_us(self, message) if self.costs else 0
-                self._busy_until = begin + took
-                world.at(self._busy_until, self._handle_next, self.boots)
+            self._begin_next()
             return
         self._take(message)
 
+    def _begin_next(self):
+        """Let the processor take up the oldest message that waits, unless it has one."""
+        if self._is_handling or self.frozen or not self._waiting:
+            return
+        self._is_handling = True
+        took = self.costs.message_us(self, self._waiting[0]) if self.costs else 0
+        self.processor_us += took
+        self._busy_until = max(self.world.now_us, self._busy_until) + took
+        self.world.at(self._busy_until, self._handle_next, self.boots)
+
     def _handle_next(self, boot):
-        """The processor has handled the oldest message that waited."""
-        if self.up and not self.frozen and boot == self.boots and self._waiting:
-            if self._store_until > self.world.now_us:
-                self.world.at(self._store_until, self._handle_next, boot)
-            else:
-                self._take(self._waiting.pop(0))
+        """The processor is done with the oldest message, unless something came in between."""
+        if not self.up or boot != self.boots or not self._is_handling:
+            return
+        if self._busy_until > self.world.now_us:
+            self.world.at(self._busy_until, self._handle_next, boot)
+            return
+        self._is_handling = False
+        if not self.frozen and self._waiting:
+            self._take(self._waiting.pop(0))
+            if self.up and boot == self.boots:
+                self._begin_next()
 
     def _take(self, message):
         if self.world.on_heard:
@@ -213,10 +228,11 @@ class SimHal:
             cut = True
         except Exception as error:  # noqa: BLE001 - that one escapes is what is looked for
             failure = error
-        begin = max(world.now_us, self._store_until) + took_us
         if self.costs and self._executed() > executed:
-            begin += self.costs.EXECUTED_US * (self._executed() - executed)
-        self._store_until = begin + int(self.store.busy_us)
+            took_us += self.costs.EXECUTED_US * (self._executed() - executed)
+        self.processor_us += took_us
+        begin = max(world.now_us, self._busy_until) + took_us
+        self._busy_until = begin + int(self.store.busy_us)
         if self._outbox:
             self._flush(begin, cut)  # before a power cut, what was sent has left
         if cut:
@@ -236,6 +252,8 @@ class SimHal:
         outbox, self._outbox = self._outbox, []
         world = self.world
         for after, target, message in outbox:
+            if world.on_built:
+                world.on_built(self, message)
             sent = (self.boots, target, message)
             if at_once or begin + after <= world.now_us:
                 self._send(sent)
@@ -266,8 +284,8 @@ class SimHal:
     def _wake(self, wake_at):
         if wake_at != self._wake_at or not self.up:
             return
-        if self._store_until > self.world.now_us:
-            self.world.at(self._store_until, self._wake, wake_at)
+        if self._busy_until > self.world.now_us:
+            self.world.at(self._busy_until, self._wake, wake_at)
             return
         self._wake_at = -1
         if self.frozen:
@@ -295,6 +313,7 @@ class World:
         self.medium = None
         self.cut = set()  # (source, receiver) device numbers: nothing passes
         self.route = None
+        self.on_built = None  # (hal, message) by a step; it leaves when the processor is done
         self.on_sent = None  # (hal, target, message) as it leaves
         self.on_heard = None  # (hal, message) when a node takes it
         self.on_aired = None  # (hal, target, message, lost receivers, collided)
