@@ -26,6 +26,7 @@ from tinybft.compat import const
 
 _TICKS_MASK = const(0x3FFFFFFF)
 _MILLION = const(1000000)
+_REPLY = b"\x05"  # message type
 # What a node on a small device can hold while it is busy; what comes on top is lost.
 INBOX_COUNT_MAX = 64
 
@@ -55,6 +56,7 @@ class SimHal:
         self._waiting = []  # for the processor, when there are costs
         self._is_handling = False  # the oldest of those that wait
         self._busy_until = 0  # with a message, or with the transfers of the last step
+        self._executed_before = 0  # the step that is under way
         self.processor_us = 0  # that it was busy so far, by the costs
         self._wake_at = -1
         self._origin_us = 0  # local time was _local_us at world time _origin_us
@@ -79,7 +81,8 @@ class SimHal:
 
     def send(self, target, buf, length):
         message = bytes(memoryview(buf)[:length])
-        self._outbox.append((int(self.store.busy_us), target, message))
+        executed = self._executed() - self._executed_before
+        self._outbox.append((int(self.store.busy_us), executed, target, message))
         return True
 
     def entropy(self, buf):
@@ -217,7 +220,7 @@ class SimHal:
 
         took_us: of the processor; what is executed meanwhile comes on top."""
         world = self.world
-        executed = self._executed() if self.costs else 0
+        self._executed_before = self._executed()
         failure = None
         cut = False
         world.step_count += 1
@@ -228,13 +231,13 @@ class SimHal:
             cut = True
         except Exception as error:  # noqa: BLE001 - that one escapes is what is looked for
             failure = error
-        if self.costs and self._executed() > executed:
-            took_us += self.costs.EXECUTED_US * (self._executed() - executed)
-        self.processor_us += took_us
         begin = max(world.now_us, self._busy_until) + took_us
-        self._busy_until = begin + int(self.store.busy_us)
+        executed = self._executed() - self._executed_before
+        executing_us = self._executing_us(executed, executed)
+        self.processor_us += took_us + executing_us
+        self._busy_until = begin + executing_us + int(self.store.busy_us)
         if self._outbox:
-            self._flush(begin, cut)  # before a power cut, what was sent has left
+            self._flush(begin, executed, cut)  # before a power cut, what was sent has left
         if cut:
             if world.on_power_cut:
                 world.on_power_cut(self)
@@ -246,14 +249,26 @@ class SimHal:
             if world.on_stepped:
                 world.on_stepped(self)
 
-    def _flush(self, begin, at_once):
-        """Send what the step that began at `begin` sent, each message when the transfers before
-        it are done, and unless the device loses power in between."""
+    def _executing_us(self, batches, checkpointed):
+        """Of the processor, to execute the first `batches` of a step, with the checkpoints
+        among the first `checkpointed`."""
+        if not self.costs or batches <= 0:
+            return 0
+        interval = self.world.config.CHECKPOINT_INTERVAL
+        before = self._executed_before
+        checkpoints = (before + checkpointed) // interval - before // interval
+        return self.costs.EXECUTED_US * batches + self.costs.CHECKPOINT_US * checkpoints
+
+    def _flush(self, begin, executed, at_once):
+        """Send what the step that began at `begin` sent, each message when the transfers and
+        executions before it are done, and unless the device loses power in between."""
         outbox, self._outbox = self._outbox, []
         world = self.world
-        for after, target, message in outbox:
+        for after, before, target, message in outbox:
             if world.on_built:
                 world.on_built(self, message)
+            batches = before + (message[1:2] == _REPLY)  # it leaves before its batch is counted
+            after += self._executing_us(min(batches, executed), before)
             sent = (self.boots, target, message)
             if at_once or begin + after <= world.now_us:
                 self._send(sent)
