@@ -47,7 +47,7 @@ class _Journey:
 
 
 class CriticalPath:
-    """Observes a Sim on the radio. `explain(client, begin, end)` right after an operation."""
+    """Observes a Sim on the radio. `explain(done)` right after an operation."""
 
     def __init__(self, sim):
         self.sim = sim
@@ -114,12 +114,13 @@ class CriticalPath:
 
     # --- explaining ---
 
-    def explain(self, client, begin, end):
-        """({(message, way): microseconds}, beginning) of an operation that has just ended."""
+    def explain(self, done):
+        """({(message, way): microseconds}, beginning) of a Done (closed_loop.py)."""
         parts = Counter()
-        at, journey = client, self._last.get(client)
-        moment = end
-        while journey is not None and journey.built >= begin:
+        begin = done.begin_us
+        at, journey = done.client, self._last.get(done.client)
+        moment = done.end_us
+        while journey is not None and journey.built >= done.called_us:
             name = wire.TYPE_NAMES[journey.octets[1]]
             key = (at, id(journey.octets))
             handled, cost = self._ended[key], self._costs[key]
@@ -129,7 +130,7 @@ class CriticalPath:
             self._add_air(parts, name, journey)
             at, moment = journey.sender, journey.sent
             if journey.cause is None:
-                called = journey.submitted and journey.built - begin < _PROMPT_US
+                called = journey.submitted and journey.built - done.called_us < _PROMPT_US
                 beginning = "call" if called else "timer"
                 parts[name, beginning] += max(0, moment - begin)
                 return parts, beginning
