@@ -103,6 +103,7 @@ PAGE_COUNT = BLOCK_COUNT * BLOCK_LENGTH // PAGE_LENGTH
 
 assert REPLICA_COUNT <= 31, "vote masks have 31 bits"
 assert CLIENT_COUNT >= REPLICA_COUNT, "every replica is a client too"
+assert CLIENT_COUNT <= 255, "a frame names its transmitter and its receiver in two bytes"
 assert WINDOW >= 2 * CHECKPOINT_INTERVAL, (
     "the window must hold two checkpoint intervals, or it stops until one is stable"
 )

@@ -18,7 +18,7 @@ COMMANDS = {
     "cluster": "tools.cluster.commands:cluster",
     "status": "tools.cluster.commands:status",
     "kv": "tools.cluster.commands:kv",
-    "bench": "tools.cluster.bench:bench",
+    "bench": "tools.bench.command:bench",
     "simulate": "tools.simulate.command:simulate",
     "firmware": "tools.firmware.command:firmware",
     "devices": "tools.device.devices:devices",

@@ -65,6 +65,12 @@ RULES = (
         remedy="raise client_count to {REPLICA_COUNT} or lower fault_count",
     ),
     Rule(
+        "CLIENT_COUNT <= 255",
+        "a frame names its transmitter and its receiver in two bytes",
+        at="CLIENT_COUNT",
+        remedy="lower client_count to 255",
+    ),
+    Rule(
         "WINDOW >= 2 * CHECKPOINT_INTERVAL",
         "the window must hold two checkpoint intervals, or it stops until one is stable",
         at="WINDOW",

@@ -42,6 +42,8 @@ SOURCES = (
     "tools/cluster/latency.py",
     "tools/cluster/times.py",
     "tools/cluster/tap.py",
+    "tools/bench/__init__.py",
+    "tools/bench/floor_node.py",
 )
 
 

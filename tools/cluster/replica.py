@@ -167,8 +167,8 @@ def serve(node, hal, driver, reporter, inbox):
                 reporter.write()
         if not moved:
             wait_ms_max = WAIT_MS_MAX if inbox.started else START_MS_MAX
-            if driver is not None and driver.pause_left_us():
-                wait_ms_max = min(wait_ms_max, 1 + driver.pause_left_us() // 1000)
+            if driver is not None and driver.wait_left_us():
+                wait_ms_max = min(wait_ms_max, 1 + driver.wait_left_us() // 1000)
             hal.wait(min(node.idle_ms(), wait_ms_max))
     reporter.write()
 

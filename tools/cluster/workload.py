@@ -8,7 +8,7 @@ operation executed twice, or not at all, shows.
 
     mix "all"    of 16: 6 put, 3 get, 2 compare-and-swap, 1 delete, 3 increment, 1 count
     mix "put"    put only (for measurements)
-    mix "get"    get only
+    mix "get"    get only, but for the first access to each key, which puts it
 
 Keys are `c<client>/<size>/<index>`; values start with generation, client and key index (as
 far as they are long enough) and are filled up with the generation's low byte.
@@ -101,6 +101,7 @@ class Workload:
         self._client_id = client_id
         self._ledger = ledger
         self._mix = MIXES[mix]
+        self._gets_only = mix == "get"
         self._groups = [len(GROUP_NAMES) + i for i, _ in layout]
         self._keys = [key_name(client_id, sizes[i], j) for i, j in layout]
         self._prefix = b"c%d/" % client_id
@@ -135,6 +136,8 @@ class Workload:
         key = self._below(len(self._keys))
         held = ledger.generation(key)
         if kind == CAS and not self._can_cas[key]:
+            kind = PUT
+        if self._gets_only and not exists(held):
             kind = PUT
         self.group = 0 if kind in (INCREMENT, COUNT) else self._groups[key]
         ledger.put(OUTSTANDING, kind)
