@@ -5,11 +5,13 @@
     loop.perform(400)
     loop.times_us()                  of each of the 400, in the order of completion
 
-The work says what is asked: `next(client)` returns (operation, whether it is read-only), None when
-that client has no more; `accept(client, operation, reply)` raises Mismatch if the reply is wrong.
+The work says what is asked: `next(client)` returns (operation, whether it is read-only), None
+when that client has no more; `accept(client, operation, reply)` raises Mismatch if the reply is
+wrong.
 
-An operation lasts from the call at its client, as soon as that has its processor, to the end of the
-step in which the client accepts the reply; the next one begins then. All is virtual time, the same for the same seed.
+An operation lasts from the call at its client, as soon as that has its processor, to the end of
+the step in which the client accepts the reply; the next one begins then. All is virtual time, the
+same for the same seed.
 """
 
 from dataclasses import dataclass
