@@ -58,9 +58,8 @@ class ClosedLoop:
             if not self._outstanding:
                 break
             self._await_one()
-        self.done = self.done[:count]
         self.passed_us = self.sim.world.now_us - begin
-        counted = self.done
+        counted = self.done[:count]
         while self._outstanding:
             self._await_one()
         self.done = counted
