@@ -18,7 +18,7 @@ def figures(*arguments):
     return json.loads(result.stdout)
 
 
-@pytest.mark.parametrize("name", ("default", "durable", "smallest", "n7", "n25"))
+@pytest.mark.parametrize("name", ("default", "durable", "smallest", "n7", "n25", "server"))
 def test_sums_agree_with_what_is_allocated(name):
     found = figures("--name", name)
     allocated = Memory(load(named_files()[name])).bytes_reserved()

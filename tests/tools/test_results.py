@@ -3,10 +3,14 @@
 import json
 
 import pytest
+import rich_click as click
+from click.testing import CliRunner
 
+from tools.cluster.commands import Numbers
 from tools.config import load
 from tools.refusal import Refusal
 from tools.results import plots
+from tools.results.invocation import command_line
 from tools.results.store import Results, document, sources_hash
 
 
@@ -77,3 +81,42 @@ def test_without_matplotlib_there_are_words(monkeypatch, tmp_path):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(Refusal, match=r"pip install -e '\.\[bench\]'"):
         plots.bars(tmp_path / "bars.svg", "title", {}, "op/s")
+
+
+def test_command_line_is_what_was_given_without_places():
+    said = []
+
+    @click.group()
+    def top():
+        pass
+
+    @top.command()
+    @click.argument("name")
+    @click.option("--runs", default=5)
+    @click.option("--plots/--no-plots", default=True)
+    @click.option("--clients", "counts", default="1", type=Numbers())
+    @click.option("--set", "changes", multiple=True)
+    @click.option("--output", default="x")
+    @click.pass_context
+    def measure(ctx, **_):
+        said.append(command_line(ctx))
+
+    given = [
+        "measure",
+        "me",
+        "--no-plots",
+        "--clients",
+        "1,4",
+        "--set",
+        "a=1",
+        "--set",
+        "b=2",
+        "--output",
+        "/tmp",
+    ]
+    for arguments in (["measure", "me"], given):
+        assert CliRunner().invoke(top, arguments).exit_code == 0
+    assert said == [
+        "tinybft measure me",
+        "tinybft measure me --no-plots --clients 1,4 --set a=1 --set b=2",
+    ]

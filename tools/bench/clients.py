@@ -3,7 +3,8 @@
 The paper's experiment on servers. The named configuration `server` has the room: what limits the
 number is client_count, at most 255 (a frame's address), and the replicas' memory, of which each
 client takes a part whether it speaks or not. Clients are played by host processes (crowd.py);
-everything runs on one machine here, so clients and replicas share its processors.
+everything runs on one machine here, so clients and replicas share its processors. cpu_us is time
+of the processor per operation, mean of the replicas.
 """
 
 import sys
@@ -13,7 +14,7 @@ from dataclasses import replace
 import rich_click as click
 from rich.table import Table
 
-from tools.bench.figures import median_of, spread
+from tools.bench.figures import median_of, plural, spread
 from tools.bench.floor import awaited
 from tools.bench.options import Setting, common_options
 from tools.cluster.commands import Numbers
@@ -103,13 +104,13 @@ class Crowds:
         self._hosts = hosts
 
     def rows(self, counts):
-        """{clients, rate, p50_ms, p99_ms, batch, retries, heap} per count, as spreads."""
+        """{clients, rate, p50_ms, p99_ms, cpu_us, batch, retries, heap} per count, as spreads."""
         found = {count: [] for count in counts}
         for run in range(self._setting.runs):
             for count in counts:
                 row = self._measured(count)
                 found[count].append(row)
-                self._setting.say(f"run {run + 1}: {count} clients: {row['rate']:.0f} op/s")
+                self._setting.measured(run, f"{plural(count)}", row)
         return [
             {"clients": count} | {name: spread([row[name] for row in rows]) for name in rows[0]}
             for count, rows in found.items()
@@ -168,18 +169,20 @@ class Crowds:
             complaints.append(f"{unanswered} clients were not answered")
         if at_rest is None:
             complaints.append("the replicas did not come to rest alike")
-        self.failed += [f"{count} clients: {words}" for words in complaints]
+        self.failed += [f"{plural(count)}: {words}" for words in complaints]
 
     def _row(self, reports, latency, views):
         seconds = max(report["busy_us"] for report in reports) / 1e6
         operations = sum(report["operations"] for report in reports)
         executed = max((view.status["operations"] for view in views), default=0)
+        cpu_us = [view.report["cpu_us"] / executed for view in views if executed]
         batches = max((view.status["last_executed"] for view in views), default=0)
         heap = max((view.report["heap"]["most"] for view in views), default=0)
         return {
             "rate": operations / seconds,
             "p50_ms": latency.quantile(0.5) / 1000,
             "p99_ms": latency.quantile(0.99) / 1000,
+            "cpu_us": sum(cpu_us) / len(cpu_us) if cpu_us else None,
             "batch": executed / batches if batches else None,
             "retries": sum(report["retries"] for report in reports),
             "heap": heap,
@@ -189,7 +192,8 @@ class Crowds:
 def table_of(figures):
     title = f"external clients, puts of {figures['size']} bytes, {figures['seconds']} s each"
     table = Table(title=f"{title}, median of {figures['runs']} runs")
-    for name in ("clients", "op/s", "p50 ms", "p99 ms", "requests/batch", "retries", "heap"):
+    names = ("op/s", "p50 ms", "p99 ms", "cpu us", "batch", "retries", "heap")
+    for name in ("clients", *names):
         table.add_column(name, justify="right")
     for row in figures["rows"]:
         table.add_row(
@@ -197,6 +201,7 @@ def table_of(figures):
             median_of(row["rate"]),
             median_of(row["p50_ms"], 2),
             median_of(row["p99_ms"], 2),
+            median_of(row["cpu_us"]),
             median_of(row["batch"], 1),
             median_of(row["retries"]),
             median_of(row["heap"]),

@@ -13,7 +13,7 @@ from dataclasses import replace
 import rich_click as click
 from rich.table import Table
 
-from tools.bench.figures import median_of, range_of, ratios, spread, whisker
+from tools.bench.figures import median_of, plural, ratios, spread, whisker
 from tools.bench.floor import FloorGroup
 from tools.bench.options import Setting, common_options
 from tools.bench.raft import RaftGroup, require_pysyncobj
@@ -90,9 +90,7 @@ class Comparison:
                 for name in self._systems:
                     figures = self._measured(name, count, groups[count])
                     found[count][name].append(figures)
-                    self._setting.say(
-                        f"run {run + 1}: {name}, {count} clients: {figures['rate']:.0f} op/s"
-                    )
+                    self._setting.measured(run, f"{name}, {plural(count)}", figures)
         return [self._row(count, found[count], groups[count]) for count in counts]
 
     def _groups(self, count, size):
@@ -114,7 +112,7 @@ class Comparison:
         wrong = figures.get("stalls") or figures.get("failed")
         if wrong:
             what = "datagrams lost" if name == "floor" else "operations failed"
-            self.failed.append(f"{name}, {count} clients: {wrong} {what}")
+            self.failed.append(f"{name}, {plural(count)}: {wrong} {what}")
         return figures
 
     def _run(self, count):
@@ -123,7 +121,7 @@ class Comparison:
         options = replace(self._options, clients=clients)
         result = performed(self._setting.folder, self._config, options, Silence())
         self.failed += [
-            f"tinybft, {count} clients: {entry['name']}: {entry['detail']}"
+            f"tinybft, {plural(count)}: {entry['name']}: {entry['detail']}"
             for entry in result["checks"]
             if not entry["ok"]
         ]
@@ -131,28 +129,35 @@ class Comparison:
         batches = max(replica["last_executed"] for replica in result["replicas"])
         return {
             "rate": result["operations_per_second"],
+            "cpu_us": result["cpu_us"],
             "p50_ms": latency.get("p50"),
             "p99_ms": latency.get("p99"),
             "batch": result["operations"] / batches if batches else None,
         }
 
     def _row(self, count, found, groups):
-        """{clients, target, systems: {name: {figure: spread}}, ratio: {name: spread}, work}.
+        """{clients, target, systems: {name: {figure: spread}}, ratio, cpu_ratio, work}.
 
-        ratio: the library's rate to that of each other system; work: what the floor does per
-        operation and replica.
+        ratio: {name: spread}, the library's rate to that of each other system; cpu_ratio: time of
+        the processor that the other takes per operation, to what the library takes; work: what
+        the floor does per operation and replica.
         """
         systems = {
             name: {figure: spread([run[figure] for run in runs]) for figure in runs[0]}
             for name, runs in found.items()
         }
-        ours = [run["rate"] for run in found["tinybft"]]
+        ours = found["tinybft"]
         return {
             "clients": count,
             "target": RATE_TARGETS.get(count),
             "systems": systems,
             "ratio": {
-                name: ratios(ours, [run["rate"] for run in runs])
+                name: ratios(*([run["rate"] for run in of] for of in (ours, runs)))
+                for name, runs in found.items()
+                if name != "tinybft"
+            },
+            "cpu_ratio": {
+                name: ratios(*([run["cpu_us"] for run in of] for of in (runs, ours)))
                 for name, runs in found.items()
                 if name != "tinybft"
             },
@@ -165,7 +170,7 @@ def table_of(figures):
     table = Table(title=f"{title} medians of {figures['runs']} runs")
     for name in ("clients", "system"):
         table.add_column(name)
-    for name in ("op/s", "range", "p50 ms", "p99 ms", "ratio", "target"):
+    for name in ("op/s", "p50 ms", "p99 ms", "ratio", "cpu us", "ratio", "target"):
         table.add_column(name, justify="right")
     for row in figures["rows"]:
         for name, system in row["systems"].items():
@@ -174,15 +179,16 @@ def table_of(figures):
                 str(row["clients"]),
                 name,
                 median_of(system["rate"]),
-                range_of(system["rate"]),
                 median_of(system.get("p50_ms"), 2),
                 median_of(system.get("p99_ms"), 2),
                 median_of(ratio, 2) if ratio else "",
+                median_of(system.get("cpu_us")),
+                median_of(row["cpu_ratio"][name], 2) if ratio else "",
                 _target(name, row),
             )
         table.add_section()
     table.caption = "\n".join(
-        ["ratio: rate of tinybft to that of the system"]
+        ["cpu: of an operation and replica; ratios: above 1 tinybft is the faster one"]
         + [work_words(row["clients"], row["work"]) for row in figures["rows"] if row["work"]]
     )
     return table
@@ -203,7 +209,7 @@ def _met(value, target):
 def work_words(count, work):
     """What the floor repeats, in words."""
     return (
-        f"{count} clients, batches of {work['batch']}, per operation and replica:"
+        f"{plural(count)}, batches of {work['batch']}, per operation and replica:"
         f" {work['macs']} MACs,"
         f" {work['digests']} digests of {work['digest_bytes'] / work['digests']:.0f} B,"
         f" {work['sent']} datagrams out, {work['received']} in"
@@ -214,7 +220,7 @@ def draw(results, figures):
     """Rates of all systems side by side, and the ratios."""
     rates, quotients = {}, {}
     for row in figures["rows"]:
-        words = f"{row['clients']} client{'s' if row['clients'] > 1 else ''}"
+        words = plural(row["clients"])
         rates[words] = {name: whisker(of["rate"]) for name, of in row["systems"].items()}
         quotients[words] = {f"to {name}": whisker(of) for name, of in row["ratio"].items()}
     size = figures["size"]

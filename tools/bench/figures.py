@@ -42,3 +42,8 @@ def range_of(figures, digits=0):
 def whisker(figures):
     """(median, min, max) for a plot, None when it was not measured."""
     return figures and (figures["median"], figures["min"], figures["max"])
+
+
+def plural(count):
+    """So many clients, in words."""
+    return f"{count} client{'s' if count > 1 else ''}"

@@ -20,7 +20,10 @@ class FloorGroup:
         self._client = clients[0]
 
     def measure(self, seconds):
-        """{rate: operations per second, stalls}; raises Refusal when it does not run."""
+        """{rate: operations per second, cpu_us per operation and node, stalls}.
+
+        Raises Refusal when it does not run.
+        """
         folder = self._folder
         folder.clear()
         processes = Processes(folder, HEAP, PROGRAM)
@@ -33,8 +36,12 @@ class FloorGroup:
             processes.tell("stop")
             reports = awaited(folder, processes, "cycles")
         mine = reports[self._client]
-        rate = mine["cycles"] * self.recording.operations / (mine["busy_us"] / 1e6)
-        return {"rate": rate, "stalls": max(report["stalls"] for report in reports.values())}
+        operations = max(1, mine["cycles"] * self.recording.operations)
+        return {
+            "rate": operations / (mine["busy_us"] / 1e6),
+            "cpu_us": mean_of(reports, "cpu_us") / operations,
+            "stalls": max(report["stalls"] for report in reports.values()),
+        }
 
     def _plan(self, node_id, program):
         return {
@@ -45,6 +52,11 @@ class FloorGroup:
             "report_path": str(self._folder.node_file(node_id, "json")),
             "program": program,
         }
+
+
+def mean_of(reports, name):
+    """Of one figure in the reports of all nodes."""
+    return sum(report[name] for report in reports.values()) / len(reports)
 
 
 def awaited(folder, processes, name):

@@ -10,7 +10,7 @@ from dataclasses import replace
 import rich_click as click
 from rich.table import Table
 
-from tools.bench.figures import median_of, range_of, rounded, spread
+from tools.bench.figures import median_of, plural, range_of, rounded, spread
 from tools.bench.options import Setting, common_options
 from tools.cluster.bench import first_clients
 from tools.cluster.commands import Numbers, performed
@@ -74,7 +74,7 @@ def micro(counts, sizes, mixes, rates, **common):
         "ok": not bench.failed,
         "failed": bench.failed,
     }
-    setting.conclude("micro", config, figures, tables(figures), lambda to: draw(to, figures))
+    setting.conclude("micro", config, figures, table_of(figures), lambda to: draw(to, figures))
 
 
 class Micro:
@@ -94,9 +94,7 @@ class Micro:
             for mix, size, count in cells:
                 row = self._measured(mix, size, count, None)
                 found[mix, size, count].append(row)
-                self._setting.say(
-                    f"run {run + 1}: {words(mix, size)}, {count} clients: {row['rate']:.0f} op/s"
-                )
+                self._setting.measured(run, f"{words(mix, size)}, {plural(count)}", row)
         return [
             {"mix": mix, "size": size, "clients": count} | spreads(found[mix, size, count])
             for mix, size, count in cells
@@ -131,7 +129,7 @@ class Micro:
         self._setting.folder.clear()
         result = performed(self._setting.folder, self._config, options, Silence())
         self.failed += [
-            f"{words(mix, size)}, {count} clients: {entry['name']}: {entry['detail']}"
+            f"{words(mix, size)}, {plural(count)}: {entry['name']}: {entry['detail']}"
             for entry in result["checks"]
             if not entry["ok"]
         ]
@@ -158,7 +156,7 @@ def words(mix, size):
     return f"{MIX_WORDS[mix]} of {size} bytes"
 
 
-def tables(figures):
+def table_of(figures):
     """Closed loops, and target rates below them in the same columns."""
     table = Table(title=f"{figures['seconds']} s each, medians of {figures['runs']} runs")
     table.add_column("operation")
@@ -195,7 +193,7 @@ def draw(results, figures):
     for row in figures["closed_loop"]:
         rate = row["rate"]
         group = groups.setdefault(words(row["mix"], row["size"]), {})
-        group[f"{row['clients']} clients"] = rate["median"], rate["min"], rate["max"]
+        group[plural(row["clients"])] = rate["median"], rate["min"], rate["max"]
     path = results.file("micro-closed-loop", "svg")
     plots.bars(path, "Closed loop, unix cluster", groups, "operations per second")
     return [*written, path]

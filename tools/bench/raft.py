@@ -10,7 +10,7 @@ import socket
 import sys
 import time
 
-from tools.bench.floor import awaited
+from tools.bench.floor import awaited, mean_of
 from tools.cluster.files import ROOT
 from tools.cluster.processes import Processes
 from tools.cluster.reports import load_latencies, merged
@@ -47,7 +47,7 @@ class RaftGroup:
         self._size = size
 
     def measure(self, seconds):
-        """{rate, p50_ms, p99_ms, failed}; raises Refusal when it does not run."""
+        """{rate, cpu_us per operation and node, p50_ms, p99_ms, failed}; or raises Refusal."""
         folder = self._folder
         folder.clear()
         processes = RaftProcesses(folder, "0")
@@ -62,7 +62,7 @@ class RaftGroup:
             time.sleep(seconds)
             processes.tell("stop")
             reports = awaited(folder, processes, "operations")
-        return self._figures([reports[client_id] for client_id in clients], clients)
+        return self._figures(reports, clients)
 
     def _plan(self, node_id, addresses):
         return {
@@ -82,8 +82,8 @@ class RaftGroup:
         return order[: self._client_count]
 
     def _figures(self, reports, clients):
-        seconds = max(report["busy_us"] for report in reports) / 1e6
-        operations = sum(report["operations"] for report in reports)
+        seconds = max(reports[client_id]["busy_us"] for client_id in clients) / 1e6
+        operations = sum(report["operations"] for report in reports.values())
         if not operations:
             raise Refusal(
                 f"PySyncObj committed nothing within the time; see {self._folder.path}/node-*.log"
@@ -91,9 +91,10 @@ class RaftGroup:
         latency = merged([h for node in clients for h in load_latencies(self._folder, node)])
         return {
             "rate": operations / seconds,
+            "cpu_us": mean_of(reports, "cpu_us") / operations,
             "p50_ms": latency.quantile(0.5) / 1000,
             "p99_ms": latency.quantile(0.99) / 1000,
-            "failed": sum(report["failed"] for report in reports),
+            "failed": sum(report["failed"] for report in reports.values()),
         }
 
 

@@ -7,8 +7,8 @@ A dictionary is replicated over TCP, its log in memory. The node runs PySyncObj'
 batches would wait for the next period of 100 ms, and a closed loop with them.
 
 Words on standard input: `go` (begin requests), `stop`. The report file says {"ready", "leader"}
-when the group has a leader, at the end {"operations", "failed", "busy_us"}; the latencies are a
-histogram as in a replica's.
+when the group has a leader, at the end {"operations", "failed", "busy_us", "cpu_us"}; the
+latencies are a histogram as in a replica's.
 """
 
 import json
@@ -85,6 +85,7 @@ class Node:
         self._client = ClosedLoop(self._store, plan["node_id"], plan["size"])
         self._ready = None  # (leader's name, whether it is this node) as it was reported
         self._ended = False
+        self._cpu_first = 0
 
     def run(self):
         looked = time.monotonic()
@@ -99,7 +100,12 @@ class Node:
         counts = client.histogram.counts
         Path(self._plan["latency_path"]).write_bytes(counts.tobytes())
         self._write(
-            {"operations": client.operations, "failed": client.failed, "busy_us": client.busy_us}
+            {
+                "operations": client.operations,
+                "failed": client.failed,
+                "busy_us": client.busy_us,
+                "cpu_us": (time.process_time_ns() - self._cpu_first) // 1000,
+            }
         )
 
     def _report_leader(self):
@@ -108,6 +114,7 @@ class Node:
             return
         if self._ready != leader.id:
             self._ready = leader.id
+            self._cpu_first = time.process_time_ns()
             self._write({"ready": True, "leader": leader.id == self._plan["own"]})
 
     def _look(self):

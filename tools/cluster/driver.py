@@ -21,6 +21,17 @@ from tools.cluster.ledger import (
 )
 from tools.cluster.times import TimesFile
 
+if hasattr(time, "clock"):
+
+    def cpu_us():
+        """Time of the processor that this process has taken."""
+        return int(time.clock() * 1e6)
+else:
+
+    def cpu_us():
+        return time.process_time_ns() // 1000
+
+
 if hasattr(time, "ticks_us"):
     now_us = time.ticks_us
     elapsed_us = time.ticks_diff
@@ -50,6 +61,7 @@ class Driver:
         self._interval_us = work["interval_us"]
         self._due_us = work["offset_us"]  # when the next request falls due, from `go` on
         self._late = False  # it fell due before the one before was answered
+        self._reads_unordered = getattr(node.config, "READ_ONLY", False)
         self._client = node.client
         self._now_ms = node.hal.now_ms
         self._workload = workload
@@ -93,7 +105,8 @@ class Driver:
             if self._late:
                 self._started -= elapsed_us(self._started, self._first) - self._due_us
             self._due_us += self._interval_us
-        self._waiting = client.submit(self._operation, length, self._now_ms())
+        read_only = self._reads_unordered and self._workload.reads
+        self._waiting = client.submit(self._operation, length, self._now_ms(), read_only)
         return self._waiting
 
     def wait_left_us(self):

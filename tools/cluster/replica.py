@@ -31,7 +31,7 @@ from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
 from tinybft.request_ids import StoreError as UntrustedStore
-from tools.cluster.driver import Driver, elapsed_us, now_us
+from tools.cluster.driver import Driver, cpu_us, elapsed_us, now_us
 from tools.cluster.ledger import Ledger
 from tools.cluster.tap import Tap
 from tools.cluster.workload import Workload, layout_of
@@ -57,6 +57,7 @@ class Reporter:
         self._boot = plan["boot"]
         self._period_us = plan["report_ms"] * 1000
         self._first = self._last = now_us()
+        self._cpu_first = cpu_us()
         self._said = 0
         self._number = 0
         self._heap_first = 0
@@ -94,6 +95,7 @@ class Reporter:
             "report": self._number,
             "boot": self._boot,
             "clock_us": now_us(),
+            "cpu_us": cpu_us() - self._cpu_first,
             "heap": {"first": self._heap_first, "now": used, "most": self._heap_most},
             "status": status,
             "air": self._air(),

@@ -97,6 +97,7 @@ class Workload:
         layout = layout_of(sizes)
         self.mismatch = ""  # the first wrong reply, in words
         self.group = 0  # of the outstanding operation, see GROUP_NAMES
+        self.reads = False  # it may be sent as a read-only request
         self.group_count = len(GROUP_NAMES) + len(sizes)
         self._client_id = client_id
         self._ledger = ledger
@@ -131,6 +132,7 @@ class Workload:
         if self._is_settling:
             key = ledger.get(OUTSTANDING_KEY)
             self.group = self._groups[key]
+            self.reads = False  # only its place in the order tells what happened before
             return self.get_into(buf, key)
         kind = self._mix[self._below(len(self._mix))]
         key = self._below(len(self._keys))
@@ -140,6 +142,7 @@ class Workload:
         if self._gets_only and not exists(held):
             kind = PUT
         self.group = 0 if kind in (INCREMENT, COUNT) else self._groups[key]
+        self.reads = kind in (GET, COUNT)
         ledger.put(OUTSTANDING, kind)
         ledger.put(OUTSTANDING_KEY, key)
         ledger.put(OUTSTANDING_GENERATION, following(held, kind))

@@ -45,6 +45,9 @@ def lines(path, title, curves, axes, logarithmic="", references=()):
         plot.set_ylabel(axes[1])
         if "x" in logarithmic:
             plot.set_xscale("log")
+            ticks = sorted({x for points in curves.values() for x, _ in points})
+            plot.set_xticks(ticks, [f"{tick:g}" for tick in ticks])
+            plot.minorticks_off()
         if "y" in logarithmic:
             plot.set_yscale("log")
         else:
@@ -73,8 +76,12 @@ def bars(path, title, groups, words, references=()):
                 ranges[0].append(middle - least)
                 ranges[1].append(most - middle)
             colour = COLOURS[i % len(COLOURS)]
-            drawn = plot.bar(at, heights, width * 0.92, label=name, color=colour)
-            plot.bar_label(drawn, [_shown(height) for height in heights], fontsize=7, padding=2)
+            plot.bar(at, heights, width * 0.92, label=name, color=colour)
+            for x, height, above in zip(at, heights, ranges[1], strict=True):
+                place = (x, height + above)
+                plot.annotate(
+                    _shown(height), place, (0, 2), textcoords="offset points", ha="center", size=7
+                )
             if any(ranges[0]) or any(ranges[1]):
                 plot.errorbar(at, heights, ranges, fmt="none", ecolor="black", elinewidth=0.8)
         plot.set_xticks(range(len(groups)), list(groups), fontsize=8)
