@@ -41,7 +41,7 @@ class Names(click.ParamType):
 @click.option("--output", default=FOLDER, show_default=True, help="Folder of results.")
 @click.option("--to", "path", default=DOCUMENT, show_default=True, help="The document.")
 @click.option("--plots/--no-plots", "with_plots", default=True, help="Plots, too. [plots]")
-def results(only, skip, only_document, step, quick, output, path, with_plots):  # noqa: PLR0913
+def results(only, skip, only_document, step, quick, output, path, with_plots):
     """Measure all parts and write tests/RESULTS.md from the stored documents.
 
     Each part replaces its own documents; the others stay as they were measured last. A part that

@@ -35,7 +35,7 @@ _SHORT = ("--runs", "1", "--seconds", "1")
 PARTS = {
     "memory": Part(
         "RAM: model, regions, heap measured on emulated rv32",
-        ("memory", "--json"),
+        ("memory", "--measure", "--json"),
         ("memory",),
         is_stored=False,
     ),

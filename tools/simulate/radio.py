@@ -24,6 +24,7 @@ from tools.cluster.commands import Numbers, Rate
 from tools.config import chosen_file, load
 from tools.refusal import Refusal
 from tools.results import plots
+from tools.results.invocation import command_line
 from tools.results.store import RESULTS_FOLDER, Results, document
 from tools.simulate import operations
 from tools.simulate.closed_loop import ClosedLoop, Mismatch
@@ -206,7 +207,7 @@ def longest(config, keys=KEYS):
 @click.option("--output", default=RESULTS_FOLDER, show_default=True, help="Folder of results.")
 @click.option("--plots/--no-plots", "with_plots", default=True, help="Plots, too. [plots]")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON document, nothing else.")
-def radio(rates, counts, sizes, file, name, output, with_plots, with_path, as_json, **chosen):  # noqa: PLR0913
+def radio(rates, counts, sizes, file, name, output, with_plots, with_path, as_json, **chosen):
     """Reads and writes on the modelled radio: latency, throughput, frames, airtime, processor.
 
     Modelled, not measured: counted instructions of an emulated board, and ESP-NOW's airtime.
@@ -240,7 +241,7 @@ def radio(rates, counts, sizes, file, name, output, with_plots, with_path, as_js
         "rows": rows,
         "ok": True,
     }
-    content = document("radio", "tinybft " + " ".join(sys.argv[1:]), config, figures)
+    content = document("radio", command_line(click.get_current_context()), config, figures)
     written = [results.write(content)]
     if with_plots:
         written += draw(results, figures)

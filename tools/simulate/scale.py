@@ -9,7 +9,6 @@ State: tools/simulate/state_scale.py.
 """
 
 import json
-import sys
 from dataclasses import dataclass
 
 import rich_click as click
@@ -19,6 +18,7 @@ from tools.cluster.commands import Numbers, Rate
 from tools.config_sizes import region_totals, static_rows
 from tools.refusal import Refusal
 from tools.results import plots
+from tools.results.invocation import command_line
 from tools.results.store import RESULTS_FOLDER, Results, document
 from tools.simulate.closed_loop import ClosedLoop
 from tools.simulate.configs import REPLICA_COUNTS, configuration
@@ -119,7 +119,7 @@ def _crypto(sim):
 @click.option("--output", default=RESULTS_FOLDER, show_default=True, help="Folder of results.")
 @click.option("--plots/--no-plots", "with_plots", default=True, help="Plots, too. [plots]")
 @click.option("--json", "as_json", is_flag=True, help="Print the JSON document, nothing else.")
-def scale(replicas, kib, blocks, rate, operations, seed, output, with_plots, as_json):  # noqa: PLR0913
+def scale(replicas, kib, blocks, rate, operations, seed, output, with_plots, as_json):
     """What more replicas cost, and a longer state: memory, messages, checkpoint, transfer.
 
     Simulated. The cost of a checkpoint and of a state transfer is to follow the blocks that were
@@ -146,7 +146,7 @@ def scale(replicas, kib, blocks, rate, operations, seed, output, with_plots, as_
         "state": measured(measure_state, states, as_json),
         "ok": True,
     }
-    content = document("scale", "tinybft " + " ".join(sys.argv[1:]), None, figures)
+    content = document("scale", command_line(click.get_current_context()), None, figures)
     written = [results.write(content)]
     if with_plots:
         written += draw(results, figures)

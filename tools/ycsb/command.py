@@ -16,6 +16,7 @@ from tools.cluster.kept import refuse_if_kept, refuse_if_running
 from tools.config import chosen_file, load
 from tools.refusal import Refusal
 from tools.results import plots
+from tools.results.invocation import command_line
 from tools.results.store import RESULTS_FOLDER, Results, document
 from tools.simulate.radio import Rates, measured
 from tools.ycsb.on_cluster import run_on_cluster
@@ -89,7 +90,7 @@ def ycsb(media, output, with_plots, as_json, **chosen):
     documents = []
     for medium in [media] if media else MEDIA:
         config, figures = MEASURES[medium](chosen, console)
-        command = "tinybft " + " ".join(sys.argv[1:])
+        command = command_line(click.get_current_context())
         documents.append(document(f"ycsb-{medium}", command, config, figures))
         console.print(table_of(figures))
         written = [results.write(documents[-1])]
