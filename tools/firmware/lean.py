@@ -3,6 +3,8 @@
 Of the staged sources, line by line where they were:
 
     constants of other modules       put where they are used (fold.py)
+    what the configuration fixes     the same (fixed.py)
+    functions of one expression      the same (inline.py)
     what nothing refers to           goes: functions, classes, names, imports; whole modules
     what only the boot refers to     is listed in hal/boot_only.py, by which hal/after_boot.py
                                      gives it back once the node runs
@@ -14,6 +16,7 @@ import ast
 from pathlib import Path
 from types import SimpleNamespace
 
+from tools.firmware.fixed import fixed
 from tools.firmware.fold import folded
 from tools.firmware.frozen import frozen_files
 from tools.firmware.inline import inlined
@@ -44,7 +47,7 @@ def make_lean(folder, manifest, measured=None):
     if measured is not None:
         applications = [_MEASURED]
         texts[_MEASURED] = measured.read_text(encoding="utf-8")
-    texts = inlined(folded(texts, left_out={CONFIG}))
+    texts = inlined(fixed(folded(texts, left_out={CONFIG}), config))
     program = Program(texts, config)
     everything = _everything(program, {*foreign, *applications})
     for name, path in names.items():

@@ -26,12 +26,14 @@ DURABLE = {
 }
 _REGIONS = ("AGREEMENT", "CHECKPOINT", "EVENT", "STATE")
 
-# Small regions make runs fast; a state of 16 blocks keeps every level of the partition tree.
+# Small regions make runs fast; a state of 16 blocks keeps every level of the partition tree. Of
+# its 16 pages two puts of the key-value store may change 8, so budgets bound batches here too.
 _SMALL = {
     "REQUEST_LENGTH_MAX": 256,
     "REPLY_LENGTH_MAX": 256,
     "STATE_LENGTH": 1024,
     "BLOCK_LENGTH": 64,
+    "BATCH_PAGES_MAX": 8,
     "RAM_MAX": 2000000,
 }
 
