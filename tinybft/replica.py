@@ -25,7 +25,6 @@ from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
 from tinybft.clock import GroupClock
 from tinybft.compat import const, micropython
-from tinybft.durability import Durability
 from tinybft.execution import Execution
 from tinybft.faults import Faults
 from tinybft.handover import Handover
@@ -33,7 +32,6 @@ from tinybft.newview import NewView
 from tinybft.post import Post
 from tinybft.progress import Progress
 from tinybft.quorum import Quorum
-from tinybft.recovery import Recovery
 from tinybft.requests import Replies, Requests
 from tinybft.scrub import Scrub
 from tinybft.slots import Slots
@@ -77,11 +75,8 @@ class Core:
         self.client = None
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
-    def join(self, service):
-        self.durability = Volatile()
-        if self.config.DURABLE:
-            self.durability = Durability(self, self.store, Recovery(self, self.store))
-            self.durability.identity.read()  # another one's memory is refused untouched
+    def make_parts(self, service):
+        self.durability = self._durability()
         if self.storage.blocks:
             self.storage.blocks.clear(self.state.length)
         self.status = Status(self)
@@ -97,10 +92,28 @@ class Core:
         self.claims = Claims(self)
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
-        self.scrub = Scrub(self)
+        self.scrub = self._scrub()
         self.execution = Execution(self, service)
         self.state.take_checkpoint(0)
         self.durability.recover()
+
+    def _durability(self):
+        """Imported where it is needed: its modules take memory."""
+        if not self.config.DURABLE:
+            return Volatile()
+        from tinybft.durability import Durability
+        from tinybft.recovery import Recovery
+
+        durability = Durability(self, self.store, Recovery(self, self.store))
+        durability.identity.read()  # another one's memory is refused untouched
+        return durability
+
+    def _scrub(self):
+        if not self.config.DURABLE:
+            return Scrub(self)
+        from tinybft.scrub_records import RecordScrub
+
+        return RecordScrub(self)
 
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""
@@ -114,7 +127,7 @@ class Replica:
         self, config, replica_id, memory, auth, send, service, jitter, store=None
     ):
         core = Core(config, replica_id, memory, auth, send, jitter, store)
-        core.join(service)
+        core.make_parts(service)
         self.core = core
         self.progress = core.progress
         self._replica_id = replica_id

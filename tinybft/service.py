@@ -22,6 +22,10 @@ same replies on every replica. Therefore `execute`
 * answers every operation, however malformed, with a reply; an exception is a bug in the
   service, and one that all replicas share;
 * under `ctx.read_only` writes nothing;
+* changes at most as many pages of the state as it declares (`pages_max`): the replicas keep old
+  pages for their snapshots, and their memory is bounded by that. A write beyond it is refused
+  with ValueError, before anything is changed; what the operation wrote before stays, as with any
+  other exception, and its client gets the error reply;
 * does not keep `op`, `reply` or `ctx`: all three are reused; what `reply` holds before is
   anything, on each replica something else.
 
@@ -48,6 +52,13 @@ class Service:
 
     def genesis(self, state):
         """Lay out the initial state, the same on all replicas; it starts as zeroes."""
+
+    def pages_max(self, length, page_length):
+        """Pages of the state, `page_length` bytes each (64 or 16) from its start on, that an
+        operation of `length` bytes may change. Depends on nothing else, and never falls with
+        `length`. Unless overridden: all pages of a state of `state_length` bytes.
+        """
+        return (self.state_length + page_length - 1) // page_length
 
     def execute(self, state, op, length, reply, ctx):
         """Execute op[:length], write the result into `reply`, return the result's length."""
@@ -133,42 +144,6 @@ class AppState:
         self.write(offset, filler, 0, length)
 
 
-class StoredAppState(AppState):
-    """The same with the state outside of RAM: no `view`, each reading is a copy."""
-
-    def __init__(self, state):
-        self._state_read = state.read
-        self._prepare(state, state.app_length)
-        self._octets = bytearray(64)
-
-    def read(self, offset, out, at, length):
-        self._state_read(offset, out, at, length)
-
-    def equal(self, offset, buf, at, length):
-        octets = self._octets
-        while length:
-            part = length if length < 64 else 64
-            self._state_read(offset, octets, 0, part)
-            if not equal(octets, 0, buf, at, part):
-                return False
-            offset += part
-            at += part
-            length -= part
-        return True
-
-    def get_u8(self, offset):
-        self._state_read(offset, self._octets, 0, 1)
-        return self._octets[0]
-
-    def get_u16(self, offset):
-        self._state_read(offset, self._octets, 0, 2)
-        return get_u16(self._octets, 0)
-
-    def get_u32(self, offset):
-        self._state_read(offset, self._octets, 0, 4)
-        return get_u32(self._octets, 0)
-
-
 def app_state(state, service):
     """What `service` gets of a State. ValueError: it needs `view`, and the state is not in RAM."""
     if state.view is not None:
@@ -180,4 +155,6 @@ def app_state(state, service):
             + '" reads state.view, which [storage] state = "nvm" does not have: choose "mirror"'
             + ' or "ram", or let it use state.read, get_u16, ... and say reads_view = False'
         )
+    from tinybft.service_stored import StoredAppState
+
     return StoredAppState(state)

@@ -240,6 +240,32 @@ def test_retries_back_off_randomly_up_to_the_maximum():
     assert gaps[-1] == 300
 
 
+def answered(requester, number, latency_ms):
+    """One operation; returns how often it was retried."""
+    before = requester.client.retries
+    assert requester.submit()
+    for _ in range(latency_ms):
+        requester.now += 1
+        requester.client.tick(requester.now)
+    for sender in (0, 1):
+        requester.reply(sender, b"ok", number)
+    assert requester.client.done
+    return requester.client.retries - before
+
+
+def test_a_group_that_becomes_slower_is_not_retried_for_ever():
+    requester = Requester(None, RETRY_MS=200)
+    retries = [answered(requester, number, 3) for number in range(1, 10)]
+    assert sum(retries) == 0
+    retries = [answered(requester, number, 100) for number in range(10, 60)]
+    assert retries[0] > 0 and sum(retries[-20:]) == 0
+    # Now and then a lost message does not make the client patient.
+    for number in range(60, 80, 2):
+        answered(requester, number, 300)
+        assert answered(requester, number + 1, 100) == 0
+    assert requester.client._smoothed <= 8 * 101, "eight times the latency of 100 ms"
+
+
 def test_retries_end_with_the_reply():
     requester = started()
     requester.reply(0, b"yes")
