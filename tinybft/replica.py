@@ -255,7 +255,7 @@ class Replica:
         sender = wire.sender(buf)
         if not core.status.may_answer(sender):
             return faults.RATE_LIMITED
-        if not core.auth.check(buf, wire.STATUS, sender):
+        if not core.auth.check(buf, sender):
             return faults.MAC
         core.status.on_status(buf)
         return 0
