@@ -120,7 +120,9 @@ class Cmac:
         return int(self.macs_into(peer, peer + 1, buf, length, out, at)) != 0
 
     @micropython.viper
-    def macs_into(self, first: int, end: int, buf, length: int, out, at: int) -> int:  # noqa: PLR0913
+    def macs_into(  # noqa: PLR0913
+        self, first: int, end: int, buf, length: int, out, at: int
+    ) -> int:
         """The tags for the peers from `first` to `end` - 1 that have a key, one behind the other;
         one of zeros if none has. Returns how many."""
         encrypt = self._encrypt

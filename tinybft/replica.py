@@ -70,7 +70,7 @@ class Core:
         self.client = None
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
-    def join(self, service):
+    def make_parts(self, service):
         self.durability = self._durability()
         if self.storage.blocks:
             self.storage.blocks.clear(self.state.length)
@@ -122,7 +122,7 @@ class Replica:
         self, config, replica_id, memory, auth, send, service, jitter, store=None
     ):
         core = Core(config, replica_id, memory, auth, send, jitter, store)
-        core.join(service)
+        core.make_parts(service)
         self.core = core
         self.progress = core.progress
         self._replica_id = replica_id

@@ -20,6 +20,8 @@ COMMANDS = {
     "status": "tools.cluster.commands:status",
     "kv": "tools.cluster.commands:kv",
     "bench": "tools.bench.command:bench",
+    "ycsb": "tools.ycsb.command:ycsb",
+    "results": "tools.results.command:results",
     "simulate": "tools.simulate.command:simulate",
     "firmware": "tools.firmware.command:firmware",
     "devices": "tools.device.devices:devices",

@@ -12,6 +12,8 @@ BENCHES = {
     "micro": "tools.bench.micro:micro",
     "compare": "tools.bench.compare:compare",
     "clients": "tools.bench.clients:clients",
+    "radio": "tools.simulate.radio:radio",
+    "scale": "tools.simulate.scale:scale",
 }
 FIRST = "loss"
 HELP_OPTIONS = ("-h", "--help")

@@ -44,6 +44,9 @@ SOURCES = (
     "tools/cluster/tap.py",
     "tools/bench/__init__.py",
     "tools/bench/floor_node.py",
+    "tools/ycsb/__init__.py",
+    "tools/ycsb/node.py",
+    "tools/ycsb/records.py",
 )
 
 

@@ -175,7 +175,7 @@ def serve(node, hal, driver, reporter, inbox):
     reporter.write()
 
 
-def node_of(plan):
+def node_of(plan, service_class=KeyValueStore):
     """The node that a plan describes; HalError, KeyFileError or StoreError."""
     key_id, keys = load_keys(plan["key_path"], config)
     node_id = plan["node_id"]
@@ -199,7 +199,7 @@ def node_of(plan):
     )
     if plan["tap"] is not None:
         hal.send = Tap(hal.send, plan["tap"]).send
-    service = KeyValueStore() if node_id < config.REPLICA_COUNT else None
+    service = service_class() if node_id < config.REPLICA_COUNT else None
     try:
         return Node(hal, config, service)
     except UntrustedStore as error:
@@ -227,12 +227,17 @@ def main(plan_path):
     serve(node, node.hal, driver, Reporter(node, driver, plan), Inbox(driver))
 
 
-if __name__ == "__main__":
+def run(program):
+    """Call `program` with the path of the plan; what a person can mend becomes words."""
     try:
-        main(sys.argv[1])
+        program(sys.argv[1])
     except (HalError, KeyFileError, StoreError) as error:
         print("error: " + str(error))
         sys.exit(2)
     except MemoryError as error:
         print("error: the heap is too small (" + str(error) + "); choose a larger --heap")
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    run(main)
