@@ -14,7 +14,6 @@ import virt
 from hal import virt_map
 from hal.faults import Faults
 from hal.frames import Fragments, Reassembly
-from hal.keys import KeyFileError, check_keys
 from hal.store import StoreError, check_span
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, get_u32
@@ -43,6 +42,8 @@ def shared(offset, length):
 
 def read_identity(config):
     """(node_id, {peer_id: key}) that the host has put there; KeyFileError if there is none."""
+    from hal.keys import KeyFileError, check_keys
+
     place = "identity of this board"
     length = get_u32(shared(0, 16), virt_map.IDENTITY_LENGTH)
     if not 0 < length <= virt_map.IDENTITY_LENGTH_MAX:

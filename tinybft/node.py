@@ -20,6 +20,7 @@ in non-volatile memory what it needs.
 
 import sys
 
+import tinybft  # for its errors: they are there once one is raised
 from tinybft import attached, wire
 from tinybft.auth import Authenticator
 from tinybft.client import Client
@@ -34,30 +35,6 @@ from tinybft.structure import Wire
 
 _MESSAGES_PER_STEP = const(32)
 _POLL_MS = const(1000)  # longest sleep: nothing on the unix port interrupts it earlier
-
-
-class TinyBFTError(Exception):
-    """Base of what `submit` raises."""
-
-
-class RequestTooLarge(TinyBFTError):
-    pass
-
-
-class Busy(TinyBFTError):
-    """A client has one outstanding request at a time."""
-
-
-class Rejoining(TinyBFTError):
-    """This replica lost its non-volatile memory and does not know its request ids yet."""
-
-
-class Timeout(TinyBFTError):
-    """No f + 1 matching replies came in time. The operation may still be executed."""
-
-
-class Stopped(TinyBFTError):
-    """An exception escaped from a step of this node: it does nothing any more."""
 
 
 class Hold:
@@ -183,7 +160,7 @@ class Node:
     def _turn(self):
         """A step, if the background does not take it."""
         if self.stopped:
-            raise Stopped(self.stopped)
+            raise tinybft.Stopped(self.stopped)
         if not self.in_background:
             try:
                 self.step()
@@ -197,7 +174,7 @@ class Node:
         """Step from now on beside whatever runs, or no longer. Requires: hal.background."""
         attached.attach(self)
         if self.stopped:
-            raise Stopped(self.stopped)
+            raise tinybft.Stopped(self.stopped)
         self.in_background = on
         self.hal.background(self._step_in_background if on else None)
 
@@ -230,19 +207,21 @@ class Node:
     def start(self, operation, read_only=False):
         """Begin a request without waiting; then look at `client.busy`, or set `on_done`."""
         if self.stopped:
-            raise Stopped(self.stopped)
+            raise tinybft.Stopped(self.stopped)
         if len(operation) > self.config.REQUEST_LENGTH_MAX:
-            raise RequestTooLarge(
+            raise tinybft.RequestTooLarge(
                 "the operation has "
                 + str(len(operation))
                 + " bytes, request_length_max is "
                 + str(self.config.REQUEST_LENGTH_MAX)
             )
         if self.client.has_lost_ids:
-            raise Rejoining("this replica lost its memory; it can request when it has rejoined")
+            raise tinybft.Rejoining(
+                "this replica lost its memory; it can request when it has rejoined"
+            )
         with self.hold:
             if not self._submit(operation, read_only):
-                raise Busy("a request of this client is outstanding; wait for its reply")
+                raise tinybft.Busy("a request of this client is outstanding; wait for its reply")
 
     def _submit(self, operation, read_only):
         """As whole as a step in the background."""
@@ -287,9 +266,9 @@ class Node:
 
     def _is_awaited(self, waited, timeout_ms):
         if self.client.busy and self.stopped:
-            raise Stopped(self.stopped)
+            raise tinybft.Stopped(self.stopped)
         if self.client.busy and waited >= timeout_ms:
-            raise Timeout("no f + 1 matching replies within " + str(timeout_ms) + " ms")
+            raise tinybft.Timeout("no f + 1 matching replies within " + str(timeout_ms) + " ms")
         return self.client.busy
 
     def _reply(self):
