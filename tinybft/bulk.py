@@ -29,18 +29,18 @@ class InRam:
         self.octets = buf
         self.stride = stride
 
-    @micropython.native
-    def put(self, at, buf, start, length):
+    @micropython.viper
+    def put(self, at: int, buf, start: int, length: int):
         copy(self.octets, at, buf, start, length)
 
-    @micropython.native
-    def get(self, at, out, start, length):
+    @micropython.viper
+    def get(self, at: int, out, start: int, length: int):
         copy(out, start, self.octets, at, length)
 
-    @micropython.native
-    def copy_to(self, at, other, to, length):
+    @micropython.viper
+    def copy_to(self, at: int, other, to: int, length: int):
         other.put(to, self.octets, at, length)
 
-    @micropython.native
-    def open(self, place):
-        return place * self.stride
+    @micropython.viper
+    def open(self, place: int) -> int:
+        return place * int(self.stride)

@@ -7,7 +7,8 @@ The tree has the levels that the block count needs, and never fewer than two:
     entry     u32 seqno of the checkpoint that last modified what it covers, u8[32] digest
     entries   level 0 (leaves) | level 1 | ... | root       contiguous, ENTRY_LENGTH each
 
-    leaf digest       SHA-256(block, u16 block index, u32 last modifying checkpoint)
+    leaf digest       SHA-256(block, u16 block index, u32 last modifying checkpoint); of the last
+                      block only the bytes that are in use, what is behind them stays zero
     interior digest   SHA-256(entries of its children, as they lie in `entries`)
     interior seqno    the largest of its children
 
@@ -23,7 +24,7 @@ authenticator lies there.
 Allocates: only inside `digest_into`.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, get_u32, put_u16, put_u32
 
 ENTRY_LENGTH = 36
@@ -67,6 +68,8 @@ class PartitionTree:
         self._scratch = scratch
         self._digest_into = digest_into
         self._block_length = config.BLOCK_LENGTH
+        in_use = config.STATE_LENGTH + config.SYSTEM_LENGTH
+        self._last_length = in_use - (config.BLOCK_COUNT - 1) * config.BLOCK_LENGTH
         for node in range(self.root + 1):
             put_u32(entries, node * _ENTRY, 0)
 
@@ -79,18 +82,25 @@ class PartitionTree:
         left = self.level_lengths[level - 1] - index * self.fan_out
         return left if left < self.fan_out else self.fan_out
 
+    def length_of(self, block):
+        """Bytes of the block that are in use."""
+        return self._last_length if block == self.leaf_count - 1 else self._block_length
+
+    @micropython.native
     def leaf_digest_into(self, block, seqno, buf, start, out, at):
         """Leaf digest of the block that lies at buf[start:]; borrows the 6 bytes behind it."""
-        end = start + self._block_length
+        length = self.length_of(block)
+        end = start + length
         assert end + _TRAILER <= len(buf), "a block must have 6 bytes behind it"
         copy(self._scratch, 0, buf, end, _TRAILER)
         put_u16(buf, end, block)
         put_u32(buf, end + 2, seqno)
         try:
-            self._digest_into(buf, start, self._block_length + _TRAILER, out, at)
+            self._digest_into(buf, start, length + _TRAILER, out, at)
         finally:
             copy(buf, end, self._scratch, 0, _TRAILER)
 
+    @micropython.native
     def update_leaf(self, block, seqno, blocks):
         """The entry of a block as it stands in the live state, a bulk field."""
         entries = self.entries
@@ -116,6 +126,7 @@ class PartitionTree:
         put_u32(self.entries, at, seqno)
         copy(self.entries, at + _DIGEST_AT, digest, digest_at, _DIGEST)
 
+    @micropython.native
     def update_interior(self, level, index, seqno):
         """The entry of an interior node from its children's entries."""
         at = (self.level_starts[level] + index) * _ENTRY

@@ -47,17 +47,19 @@ class Ring:
         self.count = 0
         self._first = 0
 
-    @micropython.native
-    def place(self, i):
+    @micropython.viper
+    def place(self, i: int) -> int:
         """Of the i-th that is taken."""
-        i += self._first
-        return i if i < self.limit else i - self.limit
+        i += int(self._first)
+        limit = int(self.limit)
+        return i if i < limit else i - limit
 
-    @micropython.native
-    def append(self):
-        assert self.count < self.limit, "snapshot pool full: executed above high_mark"
-        self.count += 1
-        return self.place(self.count - 1)
+    @micropython.viper
+    def append(self) -> int:
+        count = int(self.count)
+        assert count < int(self.limit), "snapshot pool full: executed above high_mark"
+        self.count = count + 1
+        return int(self.place(count))
 
     def drop_first(self, count):
         self._first = self.place(count)
@@ -112,35 +114,35 @@ class Snapshots:
 
     # The newest snapshot while the state changes.
 
-    @micropython.native
-    def keep_page(self, page, blocks):
+    @micropython.viper
+    def keep_page(self, page: int, blocks):
         """Effects: the newest snapshot owns a copy of this page."""
-        place = self.pages.append()
-        put_u16(self._numbers, place * 2, page)
-        length = self._page_length
+        place = int(self.pages.append())
+        length = int(self._page_length)
         blocks.copy_to(page * length, self._pool, place * length, length)
-        at = self._newest * _COUNTS
-        put_u16(self._counts, at, get_u16(self._counts, at) + 1)
+        self._note(self._numbers, place, page, 0)
 
-    @micropython.native
-    def keep_entry(self, node, entries):
+    @micropython.viper
+    def keep_entry(self, node: int, entries):
         """Effects: it owns the entry of this node, which the next checkpoint is to replace."""
-        place = self.entries.append()
-        put_u16(self._nodes, place * 2, node)
+        place = int(self.entries.append())
         copy(self._kept, place * _ENTRY, entries, node * _ENTRY, _ENTRY)
-        at = self._newest * _COUNTS + _ENTRIES_AT
-        put_u16(self._counts, at, get_u16(self._counts, at) + 1)
+        self._note(self._nodes, place, node, _ENTRIES_AT)
+
+    @micropython.viper
+    def _note(self, numbers: ptr8, place: int, number: int, at: int):
+        """What the newest snapshot has got at this place; one more in its count."""
+        numbers[place * 2] = number & 255
+        numbers[place * 2 + 1] = number >> 8
+        counts = ptr8(self._counts)
+        at += int(self._newest) * _COUNTS
+        count = (counts[at] | counts[at + 1] << 8) + 1
+        counts[at] = count & 255
+        counts[at + 1] = count >> 8
 
     def changed_count(self):
         """Pages changed since the newest checkpoint."""
         return get_u16(self._counts, self._newest * _COUNTS)
-
-    @micropython.native
-    def changed(self, i):
-        """The number of the i-th of them."""
-        pages = self.pages
-        newest = get_u16(self._counts, self._newest * _COUNTS)
-        return get_u16(self._numbers, pages.place(pages.count - newest + i) * 2)
 
     def restore(self, blocks):
         """Effects: the live state is as the newest snapshot has it, which owns nothing then."""

@@ -103,10 +103,12 @@ class State:
     def __init__(self, config, memory, digest_into, blocks=None, pool=None):
         fields = memory.__getitem__ if isinstance(memory, dict) else _attributes_of(memory)
         self.length = config.BLOCK_COUNT * config.BLOCK_LENGTH
+        self.in_use = config.STATE_LENGTH + config.SYSTEM_LENGTH  # the rest stays zero
         self.installing = False
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
         self._block_length = config.BLOCK_LENGTH
         self._page_length = config.PAGE_LENGTH
+        self._page_count = config.PAGE_COUNT
         self._pages_per_block = config.BLOCK_LENGTH // config.PAGE_LENGTH
         self._allowed = -1
         self._scratch = fields("scratch")
@@ -136,38 +138,39 @@ class State:
         self.read(0, octets, 0, length)
         return bytes(octets)
 
-    @micropython.native
-    def write(self, offset, buf, start, length):
+    @micropython.viper
+    def write(self, offset: int, buf, start: int, length: int):
         """state[offset:offset+length] = buf[start:start+length], for checkpoints to notice."""
         if length <= 0:
             return
         end = offset + length
-        assert offset >= 0 and end <= self.length, "write outside of the state"
-        modified = self._modified
-        page = offset // self._page_length
-        last = (end - 1) // self._page_length
+        assert offset >= 0, "write outside of the state"
+        assert end <= int(self.in_use), "write outside of the state"
+        modified = ptr8(self._modified)
+        page_length = int(self._page_length)
+        page = offset // page_length
+        last = (end - 1) // page_length
         while page <= last:
             if not modified[page >> 3] >> (page & 7) & 1:
                 self._preserve(page)
             page += 1
-        if self.raw is None:
-            self._blocks.put(offset, buf, start, length)
-        else:
-            copy(self.raw, offset, buf, start, length)
+        self._blocks.put(offset, buf, start, length)
 
     @micropython.native
     def allow(self, pages):
         """Effects: `write` may copy so many pages from now on; -1: any number."""
         self._allowed = pages
 
-    @micropython.native
-    def _preserve(self, page):
+    @micropython.viper
+    def _preserve(self, page: int):
         assert not self.installing, "write during state transfer"
-        if self._allowed == 0:
+        allowed = int(self._allowed)
+        if allowed == 0:
             raise ValueError("a service changed more of its state than it declares: pages_max")
-        self._allowed -= 1
+        self._allowed = allowed - 1
         self.snapshots.keep_page(page, self._blocks)
-        self._modified[page >> 3] |= 1 << (page & 7)
+        modified = ptr8(self._modified)
+        modified[page >> 3] = modified[page >> 3] | 1 << (page & 7)
 
     def take_checkpoint(self, seqno):
         """Effects: what the state is now is held as checkpoint `seqno`, the newest one."""
@@ -186,21 +189,34 @@ class State:
         fill(self._modified, 0, len(self._modified), 0)
         self.snapshots.open(seqno)
 
+    @micropython.native
     def _update_tree(self, seqno):
         """The entries of what has changed, level by level."""
         snapshots, tree = self.snapshots, self.tree
-        divisor = self._pages_per_block
+        pages = self._pages_per_block
         for level in range(tree.level_count):
-            for i in range(snapshots.changed_count()):
-                index = snapshots.changed(i) // divisor
-                if tree.seqno_of(level, index) == seqno:
-                    continue  # updated for a neighbour already
+            page = self._next_modified(0)
+            while page >= 0:
+                index = page // pages
                 snapshots.keep_entry(tree.level_starts[level] + index, tree.entries)
                 if level:
                     tree.update_interior(level, index, seqno)
                 else:
                     tree.update_leaf(index, seqno, self._blocks)
-            divisor *= tree.fan_out
+                page = self._next_modified((index + 1) * pages)
+            pages *= tree.fan_out
+
+    @micropython.viper
+    def _next_modified(self, page: int) -> int:
+        """The first page from this one on that has changed; -1: none."""
+        bits = ptr8(self._modified)
+        end = int(self._page_count)
+        while page < end:
+            octet = bits[page >> 3] >> (page & 7)
+            if octet & 1:
+                return page
+            page += 1 if octet else 8 - (page & 7)
+        return -1
 
     def is_intact(self, block):
         """False if the block is not what its digest says. True while that cannot be told."""
@@ -233,8 +249,14 @@ class State:
     def holds(self, seqno):
         return self.snapshots.slot_of(seqno) >= 0
 
+    @micropython.native
     def root_into(self, seqno, out, at):
         """The digest (32 bytes) of a held checkpoint. False: not held."""
+        tree = self.tree
+        snapshots = self.snapshots
+        if snapshots.count and snapshots.newest_seqno() == seqno:
+            copy(out, at, tree.entries, tree.root * _ENTRY + _DIGEST_AT, _DIGEST)
+            return True
         if not self._root_to_scratch(seqno):
             return False
         copy(out, at, self._scratch, _ROOT_AT + _DIGEST_AT, _DIGEST)
@@ -321,7 +343,7 @@ class State:
         tree = self.tree
         if not tree.leaf_matches(index, modified_seqno, buf, start, digest, digest_at):
             return False
-        self._blocks.put(index * self._block_length, buf, start, self._block_length)
+        self._blocks.put(index * self._block_length, buf, start, tree.length_of(index))
         tree.put_entry(0, index, digest, digest_at, modified_seqno)
         return True
 

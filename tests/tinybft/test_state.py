@@ -54,7 +54,8 @@ class Reference:
         for i in range(self.config.BLOCK_COUNT):
             if self.seqnos[i] is None:
                 self.seqnos[i] = seqno
-            block = bytes(self.blocks[i * length : (i + 1) * length])
+            in_use = self.config.STATE_LENGTH + self.config.SYSTEM_LENGTH
+            block = bytes(self.blocks[i * length : min((i + 1) * length, in_use)])
             seqno_of = u32(self.seqnos[i])
             level.append(seqno_of + sha256(block + u16(i) + seqno_of))
         levels = [level]
@@ -151,8 +152,8 @@ def test_equals_full_copies_and_full_hashing(draw):
     reference.take_checkpoint(seqno)
     for _ in range(draw.integer(1, 30)):
         for _ in range(draw.integer(0, 3)):
-            octets = draw.octets(0, 3 * config.BLOCK_LENGTH)
-            room = len(reference.blocks) - len(octets)
+            octets = draw.octets(0, min(3 * config.BLOCK_LENGTH, state.in_use))
+            room = state.in_use - len(octets)
             write(state, reference, draw.integer(0, room), octets)
         step = draw.integer(0, 9)
         if step == 0:
@@ -229,7 +230,7 @@ def scattered_batch(draw, state, reference, config, full):
     """One batch within its budget: writes somewhere, and what the library writes; if `full`,
     pages that nothing has changed since the newest checkpoint while there are any."""
     fresh = list(range(config.STATE_LENGTH // config.PAGE_LENGTH))
-    changed = {state.snapshots.changed(i) for i in range(state.snapshots.changed_count())}
+    changed = {page for page in fresh if state._modified[page >> 3] >> (page & 7) & 1}
     fresh = [page for page in fresh if page not in changed] if full else fresh
     state.allow(config.BATCH_PAGES_MAX)
     for _ in range(config.BATCH_PAGES_MAX if full else draw.integer(0, config.BATCH_PAGES_MAX)):
@@ -298,7 +299,7 @@ def test_own_bugs_are_asserted():
     state, _ = make(config)
     state.take_checkpoint(0)
     assert_fails(lambda: state.take_checkpoint(0))
-    assert_fails(lambda: state.write(state.length - 1, b"ab", 0, 2))
+    assert_fails(lambda: state.write(state.in_use - 1, b"ab", 0, 2))
     assert_fails(lambda: state.write(-1, b"ab", 0, 2))
     assert_fails(lambda: state.release_below(1))
     assert_fails(lambda: state.finish_install(2, bytes(32), 0))
@@ -376,7 +377,7 @@ def test_install_makes_an_equal_state(draw):
     reference.take_checkpoint(0)
     for seqno in range(2, 2 * draw.integer(2, 6), 2):
         octets = draw.octets(1, 2 * config.BLOCK_LENGTH)
-        write(source, reference, draw.integer(0, source.length - len(octets)), octets)
+        write(source, reference, draw.integer(0, source.in_use - len(octets)), octets)
         source.take_checkpoint(seqno)
         reference.take_checkpoint(seqno)
         source.release_below(seqno)
