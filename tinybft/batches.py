@@ -14,9 +14,20 @@ Allocates nothing outside hashing.
 """
 
 from tinybft import faults, requests, wire
-from tinybft.compat import micropython
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, fill
-from tinybft.slots import TIME_IN_DOUBT
+
+# As in wire.py, slots.py, ...: a constant is inlined only in the module that defines it.
+_HEADER_LENGTH = const(16)
+_BATCH_HEADER_LENGTH = const(8)
+_COUNT = const(6)  # in the batch header
+_ENTRY_LENGTH = const(40)
+_ENTRY_DIGEST = const(8)
+_DIGEST_LENGTH = const(32)
+_INLINE = const(1)
+_TIME_IN_DOUBT = const(32)
+_PROPOSED = const(2)
+_BATCH = const(8)
 
 
 class Batches:
@@ -139,64 +150,77 @@ class Batches:
         self.check_time(base)
         return 0
 
-    @micropython.native
-    def _store_entries(self, base, buf):
+    @micropython.viper
+    def _store_entries(self, base: int, buf) -> int:
         core = self.core
         slots = self.slots
-        end = core.wire.body_end(buf)
-        count = wire.batch_count(buf, wire.HEADER_LENGTH)
-        copy(slots.buf, slots.batch_at(base), buf, wire.HEADER_LENGTH, wire.BATCH_HEADER_LENGTH)
+        octets = ptr8(buf)
+        count = octets[_HEADER_LENGTH + _COUNT]
+        copy(slots.buf, slots.batch_at(base), buf, _HEADER_LENGTH, _BATCH_HEADER_LENGTH)
         slots.set_doubts(base, (1 << count) - 1)
         slots.set_held(base, 0)
-        at = wire.HEADER_LENGTH + wire.BATCH_HEADER_LENGTH
-        room = slots.bodies_length_max
-        pages = self._pages_max
-        for i in range(count):
-            if buf[at] == wire.INLINE:
+        at = _HEADER_LENGTH + _BATCH_HEADER_LENGTH
+        room = int(slots.bodies_length_max)
+        pages = int(self._pages_max)
+        i = 0
+        while i < count:
+            entry = int(slots.entry_at(base, i))
+            if octets[at] == _INLINE:
                 self._store_entry_of(base, i, buf, at + 1)
             else:
-                copy(slots.buf, slots.entry_at(base, i), buf, at + 1, wire.ENTRY_LENGTH)
-            entry = slots.entry_at(base, i)
-            length = wire.entry_length(slots.buf, entry)
+                copy(slots.buf, entry, buf, at + 1, _ENTRY_LENGTH)
+            length = int(wire.entry_length(slots.buf, entry))
             room -= length
-            pages -= core.execution.pages_max(wire.entry_client(slots.buf, entry), length)
+            pages -= int(core.execution.pages_max(wire.entry_client(slots.buf, entry), length))
             if room < 0 or pages < 0:
-                return faults.BATCH
-            if buf[at] == wire.INLINE:
+                return _BATCH
+            if octets[at] == _INLINE:
                 self._authenticate(base, i, buf, at + 1)
-            at = core.wire.next_request(buf, at, end)
+                at += 1 + length
+            else:
+                at += 1 + _ENTRY_LENGTH
+            i += 1
         return 0
 
-    @micropython.native
-    def _store_bodies(self, base, buf):
+    @micropython.viper
+    def _store_bodies(self, base: int, buf):
         """Those inline in the PRE-PREPARE of the slot's batch."""
         slots = self.slots
-        at = wire.HEADER_LENGTH + wire.BATCH_HEADER_LENGTH
-        for i in range(slots.request_count(base)):
-            if buf[at] == wire.INLINE:
+        octets = ptr8(buf)
+        at = _HEADER_LENGTH + _BATCH_HEADER_LENGTH
+        count = octets[_HEADER_LENGTH + _COUNT]
+        i = 0
+        while i < count:
+            if octets[at] == _INLINE:
                 slots.put_body(base, i, buf, at + 1)
-                at += 1 + wire.length(buf, at + 1)
+                at += 1 + (octets[at + 7] | octets[at + 8] << 8)
             else:
-                at += 1 + wire.ENTRY_LENGTH
+                at += 1 + _ENTRY_LENGTH
+            i += 1
 
-    @micropython.native
-    def _store_entry_of(self, base, index, buf, start):
+    @micropython.viper
+    def _store_entry_of(self, base: int, index: int, buf, start: int):
         """Entry of the REQUEST inline at buf[start]; leaves its digest in `auth.digest` too."""
         core = self.core
         slots = self.slots
-        entry = slots.entry_at(base, index)
-        client = wire.request_sender(buf, start)
-        number = wire.seqno(buf, start)
-        core.auth.digest_message(buf, start, core.wire.body_end(buf, start))
-        wire.put_entry(slots.buf, entry, client, wire.length(buf, start), number)
-        copy(slots.buf, entry + wire.ENTRY_DIGEST, core.auth.digest, 0, 32)
+        auth = core.auth
+        pending = core.requests
+        entry = int(slots.entry_at(base, index))
+        client = int(wire.request_sender(buf, start))
+        length = int(wire.length_at(buf, start))
+        if pending.holds_same(client, buf, start, length):
+            copy(auth.digest, 0, pending.buf, pending.digest_at(client), 32)
+        else:
+            auth.digest_message(buf, start, core.wire.body_end(buf, start))
+        wire.put_entry(slots.buf, entry, client, length, wire.seqno_at(buf, start))
+        copy(slots.buf, entry + _ENTRY_DIGEST, auth.digest, 0, 32)
 
-    @micropython.native
-    def _authenticate(self, base, index, buf, start):
+    @micropython.viper
+    def _authenticate(self, base: int, index: int, buf, start: int):
         """Clear the doubt of the request at buf[start] if this node knows it as authentic."""
         core = self.core
-        client = wire.request_sender(buf, start)
-        known = core.requests.holds(client, core.auth.digest, 0)
+        client = int(wire.request_sender(buf, start))
+        known = bool(core.requests.holds(client, core.auth.digest, 0))
         if known or core.auth.check_digested(buf, client, start):
             self.trust(base, index)
 
@@ -207,6 +231,8 @@ class Batches:
         What was executed already will not be executed again: it is beyond doubt.
         """
         slots = self.slots
+        if not slots.doubts(base):
+            return
         pending = self.core.requests
         execution = self.core.execution
         for i in range(slots.request_count(base)):
@@ -232,35 +258,36 @@ class Batches:
             pending.request_length(client) == wire.entry_length(buf, entry)
         )
 
-    @micropython.native
-    def trust(self, base, index):
+    @micropython.viper
+    def trust(self, base: int, index: int):
         """The request is authentic: its tag was good here."""
-        self.slots.set_doubts(base, self.slots.doubts(base) & ~(1 << index))
+        self.slots.set_doubts(base, int(self.slots.doubts(base)) & ~(1 << index))
 
-    @micropython.native
-    def check_time(self, base):
+    @micropython.viper
+    def check_time(self, base: int):
         """Is the batch's time plausible here? It may become so as time passes."""
         core = self.core
         slots = self.slots
         batch = slots.batch_at(base)
         core.clock.advance(core.progress.now)
-        slots.clear_flag(base, TIME_IN_DOUBT)
-        time_s = wire.batch_time_s(slots.buf, batch)
-        if slots.request_count(base) and not core.clock.is_plausible(
-            time_s, wire.batch_time_ms(slots.buf, batch)
-        ):
-            slots.set_flag(base, TIME_IN_DOUBT)
-
-    @micropython.native
-    def _digest(self, base):
-        slots = self.slots
-        if slots.request_count(base) == 0:
-            fill(slots.buf, slots.digest_at(base), wire.DIGEST_LENGTH, 0)  # null
+        slots.clear_flag(base, _TIME_IN_DOUBT)
+        if not slots.request_count(base):
             return
-        length = wire.BATCH_HEADER_LENGTH + slots.request_count(base) * wire.ENTRY_LENGTH
-        self.core.auth.digest_into(
-            slots.buf, slots.batch_at(base), length, slots.buf, slots.digest_at(base)
-        )
+        time_s = wire.batch_time_s(slots.buf, batch)
+        if not core.clock.is_plausible(time_s, wire.batch_time_ms(slots.buf, batch)):
+            slots.set_flag(base, _TIME_IN_DOUBT)
+
+    @micropython.viper
+    def _digest(self, base: int):
+        slots = self.slots
+        buf = slots.buf
+        count = int(slots.request_count(base))
+        at = int(slots.digest_at(base))
+        if count == 0:
+            fill(buf, at, _DIGEST_LENGTH, 0)  # null
+            return
+        length = _BATCH_HEADER_LENGTH + count * _ENTRY_LENGTH
+        self.core.auth.digest_into(buf, slots.batch_at(base), length, buf, at)
 
     # --- after a restart ---
 
@@ -317,13 +344,16 @@ class Batches:
             wire.entry_length(buf, entry) == wire.length(message)
         )
 
-    @micropython.native
-    def mark_proposed(self, base):
+    @micropython.viper
+    def mark_proposed(self, base: int):
         """The requests of an accepted batch need not be proposed again in this view."""
         slots = self.slots
         pending = self.core.requests
-        for i in range(slots.request_count(base)):
-            entry = slots.entry_at(base, i)
+        i = int(slots.request_count(base))
+        entry = int(slots.entry_at(base, 0))
+        while i > 0:
             client = wire.entry_client(slots.buf, entry)
-            if pending.holds(client, slots.buf, entry + wire.ENTRY_DIGEST):
-                pending.set_phase(client, requests.PROPOSED)
+            if pending.holds(client, slots.buf, entry + _ENTRY_DIGEST):
+                pending.set_phase(client, _PROPOSED)
+            entry += _ENTRY_LENGTH
+            i -= 1

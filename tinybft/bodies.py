@@ -18,11 +18,19 @@ class Bodies:
         self._digest = None
         self._authentic = False
 
-    @micropython.native
-    def wants_body_of(self, client, number):
+    @micropython.viper
+    def wants_body_of(self, client: int, number) -> bool:
         """True if a batch of the window names request `number` of `client`, and lacks it or
         could not check its tag."""
-        return self._fill(client, number, None)
+        return bool(self._is_any_open()) and bool(self._fill(client, number, None))
+
+    @micropython.viper
+    def _is_any_open(self) -> bool:
+        """False if all batches that are known of are executed: the most common case."""
+        core = self.core
+        if core.handover.reagreeing:
+            return True
+        return uint(core.agreement.last_seen) > uint(core.progress.last_executed)
 
     def on_body(self, buf, client, number, digest, authentic):  # noqa: PLR0913
         """Give the REQUEST in `buf` to the slots that want it. True if it was of use.
@@ -87,6 +95,8 @@ class Bodies:
     @micropython.native
     def on_authentic(self, client):
         """The pending request of `client` is new and authentic: batches may wait for it."""
+        if not self._is_any_open():
+            return
         slots = self.slots
         handover = self.core.handover
         first = self.core.progress.last_executed + 1

@@ -18,12 +18,21 @@ Layout: `memory.certificate_fields`, `memory.peer_fields`. Allocates nothing out
 from tinybft import faults, wire
 from tinybft.compat import const, micropython
 from tinybft.memory import certificate_fields, offsets, peer_fields
-from tinybft.octets import copy, equal, fill, get_u32, put_u32
+from tinybft.octets import copy, equal, fill, get_u32, is_zero, put_u32
 
 _CANDIDATE_LENGTH = const(36)  # digest 32, mask u32
 _PEER_LENGTH = const(40)  # seqno u32, digest 32, stable seqno u32
 _COMPARED_LENGTH = const(36)  # seqno and digest
 _PEER_STABLE = const(36)
+# As in wire.py and faults.py: a constant is inlined only in the module that defines it.
+_HEADER_LENGTH = const(16)
+_STABLE = const(1)
+_GONE = const(2)
+_FIELD = const(6)
+_MAC = const(7)
+_CHECKPOINT_MISMATCH = const(10)
+_OUTSIDE_WINDOW = const(17)
+_NOT_NEEDED = const(18)
 
 
 class Checkpoints:
@@ -57,19 +66,24 @@ class Checkpoints:
             put_u32(self._buf, base, seqno)
         return base
 
-    @micropython.native
-    def _is_taken(self, base):
-        return get_u32(self._buf, base + self._mask) >> self.core.progress.replica_id & 1
+    @micropython.viper
+    def _is_taken(self, base: int) -> uint:
+        mask = uint(get_u32(self._buf, base + int(self._mask)))
+        return mask >> int(self.core.progress.replica_id) & 1
 
-    @micropython.native
-    def voters(self, seqno):
+    @micropython.viper
+    def voters(self, seqno) -> uint:
         """Mask of the replicas whose CHECKPOINT for `seqno` is counted, whatever it says."""
-        base = self._find(seqno)
+        base = int(self._find(seqno))
         if base < 0:
-            return 0
-        mask = get_u32(self._buf, base + self._mask)
-        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
-            mask |= get_u32(self._buf, at + 32)
+            return uint(0)
+        buf = self._buf
+        mask = uint(get_u32(buf, base + int(self._mask)))
+        at = base + int(self._candidates)
+        end = base + int(self._size)
+        while at < end:
+            mask |= uint(get_u32(buf, at + 32))
+            at += _CANDIDATE_LENGTH
         return mask
 
     def matching(self, seqno):
@@ -127,33 +141,46 @@ class Checkpoints:
 
     # --- those of others ---
 
-    @micropython.native
-    def on_checkpoint(self, buf):
-        progress = self.core.progress
-        sender = wire.sender(buf)
+    @micropython.viper
+    def on_checkpoint(self, buf) -> int:  # noqa: C901
+        core = self.core
+        progress = core.progress
+        octets = ptr8(buf)
+        sender = octets[2] | octets[3] << 8
         number = wire.seqno(buf)
-        if number % self._interval or number == 0:
-            return faults.FIELD
-        if number <= progress.low_mark:
-            return faults.OUTSIDE_WINDOW
-        stable = wire.flags(buf) & wire.FLAG_STABLE
-        votes = number <= progress.high_mark() and not self.voters(number) >> sender & 1
-        is_news = number > self.peer_seqno(sender) or (stable and self._is_firmer(sender, number))
+        seqno = uint(number)
+        if not self._is_due(number):
+            return _FIELD
+        if seqno <= uint(progress.low_mark):
+            return _OUTSIDE_WINDOW
+        stable = octets[0] & _STABLE
+        votes = bool(progress.in_window(number))
+        if votes:
+            votes = int(self.voters(number)) >> sender & 1 == 0
+        is_news = seqno > uint(get_u32(self._peers, sender * _PEER_LENGTH))
+        if stable and not is_news:
+            is_news = bool(self._is_firmer(sender, number))
         if not votes and not is_news:
-            return faults.NOT_NEEDED
-        if not self.core.auth.check(buf, sender):
-            return faults.MAC
+            return _NOT_NEEDED
+        if not core.auth.check(buf, sender):
+            return _MAC
         if is_news:
             self._note_peer(buf, sender, number, stable)
-        if number > progress.last_executed:
-            self.core.status.on_work()
-        fault = self._count_vote(number, sender, buf) if votes else 0
-        if wire.flags(buf) & wire.FLAG_GONE:
-            self.core.transfer.on_gone(sender)
-        elif is_news:
-            self.core.transfer.on_checkpoint()
+        if seqno > uint(progress.last_executed):
+            core.status.on_work()
+        fault = 0
+        if votes:
+            fault = int(self._count_vote(number, sender, buf))
+        if octets[0] & _GONE:
+            core.transfer.on_gone(sender)
+        elif is_news and core.transfer.running:
+            core.transfer.on_checkpoint()
         return fault
 
+    def _is_due(self, number):
+        return number and number % self._interval == 0
+
+    @micropython.native
     def _is_firmer(self, peer, number):
         """A stable checkpoint `number` is worth more than what is known of `peer`."""
         known = self.peer_seqno(peer)
@@ -162,40 +189,50 @@ class Checkpoints:
             known > stable and known > number > self.core.progress.last_executed
         )
 
-    def _note_peer(self, buf, sender, number, stable):
+    @micropython.viper
+    def _note_peer(self, buf, sender: int, number, stable: int):
         """Its newest one; but a stable one takes the place of a newer one that is not, which
         perhaps nobody else has reached: f + 1 have to name the same."""
+        peers = self._peers
         at = sender * _PEER_LENGTH
-        known = get_u32(self._peers, at)
-        if number > known or (stable and number < known > self.peer_stable(sender)):
-            put_u32(self._peers, at, number)
-            copy(self._peers, at + 4, buf, wire.HEADER_LENGTH, 32)
-        if stable and number > self.peer_stable(sender):
-            put_u32(self._peers, at + _PEER_STABLE, number)
+        seqno = uint(number)
+        known = uint(get_u32(peers, at))
+        known_stable = uint(get_u32(peers, at + _PEER_STABLE))
+        if seqno > known or (stable and seqno < known and known > known_stable):
+            put_u32(peers, at, number)
+            copy(peers, at + 4, buf, _HEADER_LENGTH, 32)
+        if stable and seqno > known_stable:
+            put_u32(peers, at + _PEER_STABLE, number)
 
     def peer_stable(self, peer):
         return get_u32(self._peers, peer * _PEER_LENGTH + _PEER_STABLE)
 
-    @micropython.native
-    def _count_vote(self, number, sender, buf):
-        base = self._open(number)
+    @micropython.viper
+    def _count_vote(self, number, sender: int, buf) -> int:
+        base = int(self._open(number))
         own = self._buf
-        bit = 1 << sender
-        if self._is_taken(base) and equal(own, base + self._own, buf, 16, 32):
-            put_u32(own, base + self._mask, get_u32(own, base + self._mask) | bit)
+        octets = ptr8(own)
+        mask_at = base + int(self._mask)
+        bit = 1 << (sender & 7)
+        place = sender >> 3
+        is_taken = bool(self._is_taken(base))
+        if is_taken and equal(own, base + int(self._own), buf, 16, 32):
+            octets[mask_at + place] = octets[mask_at + place] | bit
             self._look(base, number)
             return 0
-        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
-            mask = get_u32(own, at + 32)
-            if mask == 0:
-                copy(own, at, buf, wire.HEADER_LENGTH, 32)
-            elif not equal(own, at, buf, wire.HEADER_LENGTH, 32):
-                continue
-            put_u32(own, at + 32, mask | bit)
-            break
-        if self._is_taken(base):
+        at = base + int(self._candidates)
+        end = base + int(self._size)
+        while at < end:
+            is_free = bool(is_zero(own, at + 32, 4))
+            if is_free:
+                copy(own, at, buf, _HEADER_LENGTH, 32)
+            if is_free or equal(own, at, buf, _HEADER_LENGTH, 32):
+                octets[at + 32 + place] = octets[at + 32 + place] | bit
+                break
+            at += _CANDIDATE_LENGTH
+        if is_taken:
             self._look(base, number)
-            return faults.CHECKPOINT_MISMATCH
+            return _CHECKPOINT_MISMATCH
         return 0
 
     # --- what the votes say ---
@@ -253,16 +290,21 @@ class Checkpoints:
                 mask |= 1 << peer
         return self.core.quorum.is_weak(mask)
 
-    def find_target(self):
+    @micropython.viper
+    def find_target(self) -> int:
         """Peer whose newest CHECKPOINT is the highest that f + 1 peers agree on and that lies
         above the last executed seqno; -1 if there is none."""
         best = -1
-        best_seqno = self.core.progress.last_executed
-        for candidate in range(self._replica_count):
-            seqno = self.peer_seqno(candidate)
+        best_seqno = uint(self.core.progress.last_executed)
+        peers = self._peers
+        count = int(self._replica_count)
+        candidate = 0
+        while candidate < count:
+            seqno = uint(get_u32(peers, candidate * _PEER_LENGTH))
             if seqno > best_seqno and self._agree_with(candidate):
                 best = candidate
                 best_seqno = seqno
+            candidate += 1
         return best
 
     def _agree_with(self, candidate):

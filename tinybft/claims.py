@@ -111,7 +111,7 @@ class Claims:
 
     def restore(self, buf, at):
         """Take P and Q from the own VIEW-CHANGE at buf[at:]: it named all of them."""
-        low_mark = wire.seqno(buf, at)
+        low_mark = wire.seqno_at(buf, at)
         entry = at + _ENTRIES + buf[at + _COUNTS] * _CHECKPOINT_LENGTH
         for _ in range(buf[at + _COUNTS + 1]):
             self._restore_entry(self._p_at(low_mark + buf[entry]), low_mark, buf, entry)

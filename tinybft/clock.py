@@ -81,7 +81,11 @@ class GroupClock:
             self.time_ms = time_ms
         self._runs = True
 
-    @micropython.native
-    def _ahead_ms(self, time_s, time_ms):
-        seconds = min(max(time_s - self.time_s, -_FAR_SECONDS), _FAR_SECONDS)
-        return seconds * 1000 + time_ms - self.time_ms
+    @micropython.viper
+    def _ahead_ms(self, time_s: uint, time_ms: int) -> int:
+        own = uint(self.time_s)
+        if time_s >= own:
+            seconds = int(time_s - own) if time_s - own < uint(_FAR_SECONDS) else _FAR_SECONDS
+        else:
+            seconds = -int(own - time_s) if own - time_s < uint(_FAR_SECONDS) else -_FAR_SECONDS
+        return seconds * 1000 + time_ms - int(self.time_ms)

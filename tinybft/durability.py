@@ -153,7 +153,7 @@ class Durability(SlotRecords):
         at = self.at
         own = core.view_change.at(progress.replica_id)
         buf = core.memory.event
-        own_length = wire.length(buf, own)
+        own_length = wire.length_at(buf, own)
         put_u32(stage, at + 4, progress.view)
         stage[at + 8] = 1 if active else 0
         put_u32(stage, at + 9, progress.view_left)

@@ -22,12 +22,15 @@ Allocates nothing outside hashing (and what the service allocates).
 from tinybft import faults, wire
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
-from tinybft.requests import RESULT_INLINE_MAX
 from tinybft.service import Context, app_state
 
 _RECORD_LENGTH = const(16)
 _TABLE_ENTRY_LENGTH = const(40)
-_COMMITTED = const(8)  # as in slots.py: inlined only in the module that defines it
+# As in wire.py, slots.py, requests.py: a constant is inlined only in the module that defines it.
+_COMMITTED = const(8)
+_HEADER_LENGTH = const(16)
+_READ_ONLY = const(1)
+_RESULT_INLINE_MAX = const(32)
 
 # First byte of a reply that the library writes in place of a service that failed.
 SERVICE_FAILED = const(255)
@@ -161,56 +164,62 @@ class Execution:
         if number % self._interval == 0:
             self.core.checkpoints.take(number)
 
-    @micropython.native
-    def _execute_batch(self, base):
-        slots = self.core.slots
-        batch = slots.batch_at(base)
-        count = slots.request_count(base)
+    @micropython.viper
+    def _execute_batch(self, base: int):
+        core = self.core
+        slots = core.slots
+        buf = slots.buf
+        batch = int(slots.batch_at(base))
+        count = int(wire.batch_count(buf, batch))
         if count == 0:
             return  # the null request of a view change: advances the seqno, nothing else
-        time_s = wire.batch_time_s(slots.buf, batch)
-        time_ms = wire.batch_time_ms(slots.buf, batch)
+        time_s = wire.batch_time_s(buf, batch)
+        time_ms = int(wire.batch_time_ms(buf, batch))
         if self._is_before_record(time_s, time_ms):
             # Backups compared it with the time agreed then, not with batches in between.
             time_s = get_u32(self._raw, self._record)
-            time_ms = get_u16(self._raw, self._record + 4)
-        self.core.clock.agree(time_s, time_ms)
+            time_ms = int(get_u16(self._raw, int(self._record) + 4))
+        core.clock.agree(time_s, time_ms)
         context = self._context
         context.seqno = slots.seqno(base)
         context.time_s = time_s
         context.time_ms = time_ms
         executed = 0
-        for i in range(count):
-            entry = slots.entry_at(base, i)
-            client = wire.entry_client(slots.buf, entry)
-            number = wire.entry_request_id(slots.buf, entry)
-            if number > self.last_request_id(client):
+        i = 0
+        while i < count:
+            entry = int(slots.entry_at(base, i))
+            client = int(wire.entry_client(buf, entry))
+            number = wire.entry_request_id(buf, entry)
+            if uint(number) > uint(self.last_request_id(client)):
                 self._execute(client, number, slots.bodies, slots.body_at(base, i))
                 executed += 1
+            i += 1
         self._write_record(time_s, time_ms, executed)
 
-    @micropython.native
-    def _is_before_record(self, time_s, time_ms):
-        record_s = get_u32(self._raw, self._record)
+    @micropython.viper
+    def _is_before_record(self, time_s: uint, time_ms: int) -> bool:
+        record_s = uint(get_u32(self._raw, self._record))
         if time_s != record_s:
             return time_s < record_s
-        return time_ms < get_u16(self._raw, self._record + 4)
+        return time_ms < int(get_u16(self._raw, int(self._record) + 4))
 
-    @micropython.native
-    def _execute(self, client, number, bodies, at):
+    @micropython.viper
+    def _execute(self, client: int, number, bodies, at: int):
         core = self.core
         header = self._header
-        bodies.get(at, header, 0, wire.HEADER_LENGTH)
-        length = core.wire.body_end(header) - wire.HEADER_LENGTH
-        bodies.get(at + wire.HEADER_LENGTH, self._operation, 0, length)
-        self._context.client_id = client
-        self._context.read_only = bool(header[0] & wire.FLAG_READ_ONLY)
-        result = core.replies.result
-        result_length = self._call_service(length, result)
+        bodies.get(at, header, 0, _HEADER_LENGTH)
+        length = int(core.wire.body_end(header)) - _HEADER_LENGTH
+        bodies.get(at + _HEADER_LENGTH, self._operation, 0, length)
+        context = self._context
+        context.client_id = client
+        context.read_only = ptr8(header)[0] & _READ_ONLY != 0
+        replies = core.replies
+        result = replies.result
+        result_length = int(self._call_service(length, result))
         self._write_table(client, number, result, result_length)
         core.requests.on_executed(client, number)
         core.timers.on_executed(client)
-        core.replies.answer(client, number, result_length)
+        replies.answer(client, number, result_length)
 
     def _call_service(self, length, result):
         """Run the service; one that fails gives the same error reply on every replica."""
@@ -231,30 +240,30 @@ class Execution:
         result[0] = SERVICE_FAILED
         return 1
 
-    @micropython.native
-    def _write_table(self, client, number, result, result_length):
+    @micropython.viper
+    def _write_table(self, client: int, number, result, result_length: int):
         entry = self._entry
         put_u32(entry, 0, number)
         put_u16(entry, 4, result_length)
-        if result_length <= RESULT_INLINE_MAX:
-            fill(entry, 8, RESULT_INLINE_MAX, 0)
+        if result_length <= _RESULT_INLINE_MAX:
+            fill(entry, 8, _RESULT_INLINE_MAX, 0)
             copy(entry, 8, result, 0, result_length)
         else:
             self.core.auth.digest_into(result, 0, result_length, entry, 8)
         at = _RECORD_LENGTH + client * _TABLE_ENTRY_LENGTH
         self._write_system(at, entry, _TABLE_ENTRY_LENGTH)
 
-    @micropython.native
-    def _write_record(self, time_s, time_ms, executed):
+    @micropython.viper
+    def _write_record(self, time_s, time_ms, executed: int):
         record = self._record_copy
         put_u32(record, 0, time_s)
         put_u16(record, 4, time_ms)
-        put_u32(record, 8, self.operations() + executed)
+        put_u32(record, 8, uint(self.operations()) + uint(executed))
         self._write_system(0, record, _RECORD_LENGTH)
 
-    @micropython.native
-    def _write_system(self, at, buf, length):
+    @micropython.viper
+    def _write_system(self, at: int, buf, length: int):
         """buf[:length] to the library's part of the state."""
-        self.state.write(self._system_at + at, buf, 0, length)
+        self.state.write(int(self._system_at) + at, buf, 0, length)
         if self._is_copied:
             copy(self._raw, at, buf, 0, length)

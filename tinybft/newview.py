@@ -74,7 +74,7 @@ class NewView:
 
     def checkpoint(self):
         """The seqno that X starts behind; 0 in view 0."""
-        return wire.seqno(self._buf, self._at)
+        return wire.seqno_at(self._buf, self._at)
 
     def end(self):
         """The last seqno that X names."""
@@ -179,7 +179,7 @@ class NewView:
             holder = (holder + 1) % self._replica_count
         if holder == progress.replica_id:
             post = self.core.post
-            length = wire.length(self._buf, self._at)
+            length = wire.length_at(self._buf, self._at)
             copy(post.buf, 0, self._buf, self._at, length)
             post.relay(receiver, post.buf, length)
         self.core.view_change.send_ack_of(progress.primary(), self._digest, 0, receiver)
@@ -321,14 +321,14 @@ class NewView:
         """Write the stored message to out[at:]; returns its length, 0 if none is stored."""
         if not self.is_held:
             return 0
-        length = wire.length(self._buf, self._at)
+        length = wire.length_at(self._buf, self._at)
         copy(out, at, self._buf, self._at, length)
         return length
 
     def restore(self, buf, at):
         """The NEW-VIEW of the active view stands at buf[at:]."""
         core = self.core
-        copy(self._buf, self._at, buf, at, wire.length(buf, at))
+        copy(self._buf, self._at, buf, at, wire.length_at(buf, at))
         core.auth.digest_message(self._buf, self._at, core.wire.body_end(self._buf, self._at))
         copy(self._digest, 0, core.auth.digest, 0, 32)
         self.is_held = True

@@ -138,6 +138,7 @@ class Replica:
         self._inline_max = config.INLINE_LENGTH_MAX
         self._check = core.wire.check
         self._count = core.faults.count
+        self._counts = core.faults.counts
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
         dispatch[wire.REQUEST] = core.requests.on_request
         dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
@@ -170,7 +171,7 @@ class Replica:
             kind = octets[1]
             sender = octets[2] | octets[3] << 8
             if kind == _REQUEST:
-                fault = int(self._dispatch[kind](buf))
+                fault = int(self.core.requests.take(buf, False))
             elif sender == int(self._replica_id) and kind != _NEW_VIEW:
                 fault = _SENDER  # what a peer hands back: a request; a view that I began
             else:
@@ -184,7 +185,7 @@ class Replica:
 
     @micropython.native
     def _refuse(self, buf, fault):
-        self._count(fault)
+        self._counts[fault] += 1
         if fault == faults.MAC:
             self.core.bad_tags[wire.sender(buf)] += 1
 
@@ -219,7 +220,7 @@ class Replica:
     def on_own_request(self, buf):
         if self._resuming:
             self._resume()
-        fault = self.core.requests.on_request(buf, True)
+        fault = self.core.requests.take(buf, True)
         if fault:
             self._count(fault)
         self._settle()

@@ -29,6 +29,13 @@ _LENGTH = const(2)  # behind the phase
 _ID = const(4)
 _RESULT_LENGTH = const(4)  # behind the id
 _REPLIED_LENGTH = const(8)
+# As in wire.py and faults.py: a constant is inlined only in the module that defines it.
+_REPLY = const(5)
+_HEADER_LENGTH = const(16)
+_SEQNO_AT = const(12)
+_MAC = const(7)
+_NOT_NEEDED = const(18)
+_OLD_REQUEST = const(19)
 
 
 class Requests:
@@ -48,91 +55,128 @@ class Requests:
         self._digest = table["request_digest"]
         assert table["request_id"] == _ID
 
-    @micropython.native
-    def phase(self, client):
-        return self.buf[client * self._size]
+    @micropython.viper
+    def phase(self, client: int) -> int:
+        return ptr8(self.buf)[client * int(self._size)]
 
-    @micropython.native
-    def set_phase(self, client, phase):
-        at = client * self._size
-        self.open += (phase != NONE) - (self.buf[at] != NONE)
-        self.waiting += (phase == WAITING) - (self.buf[at] == WAITING)
-        self.buf[at] = phase
+    @micropython.viper
+    def set_phase(self, client: int, phase: int):
+        buf = ptr8(self.buf)
+        at = client * int(self._size)
+        before = buf[at]
+        buf[at] = phase
+        if phase == before:
+            return
+        if phase == NONE:
+            self.open = int(self.open) - 1
+        elif before == NONE:
+            self.open = int(self.open) + 1
+        if phase == WAITING:
+            self.waiting = int(self.waiting) + 1
+        elif before == WAITING:
+            self.waiting = int(self.waiting) - 1
 
-    @micropython.native
-    def request_at(self, client):
+    @micropython.viper
+    def request_at(self, client: int) -> int:
         """Where in `bulk` the request is."""
-        return client * self.bulk.stride
+        return client * int(self.bulk.stride)
 
-    @micropython.native
-    def request_id(self, client):
-        return get_u32(self.buf, client * self._size + _ID)
+    @micropython.viper
+    def request_id(self, client: int) -> uint:
+        return uint(get_u32(self.buf, client * int(self._size) + _ID))
 
-    @micropython.native
-    def request_length(self, client):
-        return get_u16(self.buf, client * self._size + _LENGTH)
+    @micropython.viper
+    def request_length(self, client: int) -> int:
+        return int(get_u16(self.buf, client * int(self._size) + _LENGTH))
 
-    @micropython.native
-    def digest_at(self, client):
-        return client * self._size + self._digest
+    @micropython.viper
+    def digest_at(self, client: int) -> int:
+        return client * int(self._size) + int(self._digest)
 
-    @micropython.native
-    def on_request(self, buf, local=False):
-        """Take a checked REQUEST. `local`: from this node's own client, no tag to verify."""
+    def on_request(self, buf):
+        """Take a checked REQUEST from the radio. A fault, or 0."""
+        return self.take(buf, False)
+
+    @micropython.viper
+    def take(self, buf, local) -> int:
+        """The same; `local`: from this node's own client, no tag to verify."""
         core = self.core
-        client = wire.sender(buf)
-        number = wire.seqno(buf)
-        executed = core.execution.known_request_id(client)
-        wanted = core.bodies.wants_body_of(client, number)
+        octets = ptr8(buf)
+        client = octets[2] | octets[3] << 8
+        number = uint(wire.seqno(buf))
+        executed = uint(core.execution.known_request_id(client))
+        wanted = bool(core.bodies.wants_body_of(client, number))
+        is_own = client == int(self._own_id)
         if not wanted and number <= executed:
-            if number < executed or (client == self._own_id and not local):
-                return faults.OLD_REQUEST
-            return core.replies.on_repeated(buf, client, local)
-        newest = executed if self.phase(client) == NONE else self.request_id(client)
+            if number < executed or (is_own and not local):
+                return _OLD_REQUEST
+            return int(core.replies.on_repeated(buf, client, local))
+        newest = executed
+        if self.phase(client):
+            newest = uint(self.request_id(client))
         if not wanted and number <= newest:
-            return faults.NOT_NEEDED
-        core.auth.digest_message(buf, 0, core.wire.body_end(buf))
-        authentic = local or core.auth.check_digested(buf, client, 0)
+            return _NOT_NEEDED
+        auth = core.auth
+        auth.digest_message(buf, 0, core.wire.body_end(buf))
+        authentic = bool(local) or bool(auth.check_digested(buf, client, 0))
         # A body that a slot waits for is believed by its digest, and trusted by its tag: by
         # this one, not only as the pending request, of which a faulty client may send several.
         # The own request that a peer relays back has no tag for this node: by digest only.
-        used = wanted and core.bodies.on_body(buf, client, number, core.auth.digest, authentic)
+        used = False
+        if wanted:
+            used = bool(core.bodies.on_body(buf, client, number, auth.digest, authentic))
         if authentic and number > newest and number > executed:
             if used:  # it may have let this replica begin its view: other digests were taken
-                core.auth.digest_message(buf, 0, core.wire.body_end(buf))
+                auth.digest_message(buf, 0, core.wire.body_end(buf))
             self._keep(buf, client)
             return 0
         if used:
             return 0
-        return faults.NOT_NEEDED if authentic or client == self._own_id else faults.MAC
+        return _NOT_NEEDED if authentic or is_own else _MAC
 
-    @micropython.native
-    def _keep(self, buf, client):
+    @micropython.viper
+    def _keep(self, buf, client: int):
         """Requires: `buf` is authentic, and `auth.digest` is its digest."""
         core = self.core
-        length = wire.length(buf)
-        put_u16(self.buf, client * self._size + _LENGTH, length)
-        put_u32(self.buf, client * self._size + _ID, wire.seqno(buf))
-        copy(self.buf, self.digest_at(client), core.auth.digest, 0, 32)
+        octets = ptr8(buf)
+        length = octets[6] | octets[7] << 8
+        at = client * int(self._size)
+        own = ptr8(self.buf)
+        own[at + _LENGTH] = octets[6]
+        own[at + _LENGTH + 1] = octets[7]
+        copy(self.buf, at + _ID, buf, _SEQNO_AT, 4)
+        copy(self.buf, at + int(self._digest), core.auth.digest, 0, 32)
         self.bulk.put(self.request_at(client), buf, 0, length)
         self.set_phase(client, WAITING)
         core.timers.on_waiting(client)
         core.bodies.on_authentic(client)
 
-    @micropython.native
-    def holds(self, client, digest, digest_at):
+    @micropython.viper
+    def holds(self, client: int, digest, digest_at: int) -> bool:
         """True if the pending request of `client` has this digest."""
-        at = self.digest_at(client)
-        return self.phase(client) != NONE and equal(self.buf, at, digest, digest_at, 32)
+        if not self.phase(client):
+            return False
+        return bool(equal(self.buf, self.digest_at(client), digest, digest_at, 32))
+
+    @micropython.viper
+    def holds_same(self, client: int, buf, at: int, length: int) -> bool:
+        """True if the pending request of `client` is, tags and all, buf[at:at + length]: to
+        compare takes an eighth of the time of its digest. False too if it is not in RAM."""
+        bulk = self.bulk
+        if not self.phase(client) or not bulk.in_ram:
+            return False
+        if length != int(self.request_length(client)):
+            return False
+        return bool(equal(bulk.octets, self.request_at(client), buf, at, length))
 
     @micropython.native
     def is_pending(self, client, number):
         return self.phase(client) != NONE and self.request_id(client) == number
 
-    @micropython.native
-    def on_executed(self, client, number):
+    @micropython.viper
+    def on_executed(self, client: int, number: uint):
         """Request `number` of `client` was executed: what waits with it or before it is done."""
-        if self.phase(client) != NONE and self.request_id(client) <= number:
+        if self.phase(client) and uint(self.request_id(client)) <= number:
             self.set_phase(client, NONE)
 
     def give_up_doubtful(self):
@@ -211,26 +255,31 @@ class Replies:
         """True if the result of this request is here (after a state transfer it is not)."""
         return get_u32(self._buf, client * _REPLIED_LENGTH) == number
 
-    @micropython.native
-    def answer(self, client, number, length):
+    @micropython.viper
+    def answer(self, client: int, number, length: int):
         """Request `number` of `client` has the result in `result`: keep it, and send it.
 
         One replica sends the result (TOCS 4.4, digest replies), a different one for each
         request, the others its digest; a short result always travels whole.
         """
         core = self.core
-        buf = core.post.begin(wire.REPLY, 0, core.progress.view, number)
-        end = wire.HEADER_LENGTH + length
-        put_u32(self._buf, client * _REPLIED_LENGTH, number)
-        put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
-        self._bulk.put(client * self._bulk.stride, buf, 0, end)
-        designated = (number + client) % self._replica_count == core.progress.replica_id
-        if client == core.progress.replica_id:
+        progress = core.progress
+        buf = core.post.begin(_REPLY, 0, progress.view, number)
+        end = _HEADER_LENGTH + length
+        at = client * _REPLIED_LENGTH
+        put_u32(self._buf, at, number)
+        put_u16(self._buf, at + _RESULT_LENGTH, length)
+        bulk = self._bulk
+        bulk.put(client * int(bulk.stride), buf, 0, end)
+        if client == int(progress.replica_id):
             core.deliver_reply(buf, length)
-        elif designated or length <= RESULT_INLINE_MAX:
+        elif length <= RESULT_INLINE_MAX or self._is_designated(client, number):
             core.post.unicast_single(client, buf, end)
         else:
             self._send_from_table(client, number)
+
+    def _is_designated(self, client, number):
+        return (number + client) % self._replica_count == self.core.progress.replica_id
 
     def on_repeated(self, buf, client, local):
         """The client asks again for its last reply: send the whole result if it is here."""

@@ -251,12 +251,12 @@ class Slots:
         """Bytes of all bodies of the batch together."""
         return self.body_at(base, self.request_count(base)) - self.body_at(base, 0)
 
-    @micropython.native
-    def put_body(self, base, index, message, message_at):
+    @micropython.viper
+    def put_body(self, base: int, index: int, message, message_at: int):
         """Store a body whose digest is that of the entry."""
         length = wire.entry_length(self.buf, self.entry_at(base, index))
         self.bodies.put(self.body_at(base, index), message, message_at, length)
-        self.set_held(base, self.held(base) | 1 << index)
+        self.set_held(base, int(self.held(base)) | 1 << index)
 
     @micropython.native
     def take_body(self, base, index, source, source_at):

@@ -31,7 +31,7 @@ from tinybft.slots import (
 
 _SLOT_STATE = const(15)  # the slot flags that STATUS tells: pre-prepared .. committed
 _ROUND_MAX = const(255)
-_SMOOTHING = const(8)
+_SMOOTHING_BITS = const(3)
 _PATIENCE = const(4)  # rounds at the first distance: under loss pace counts, not back-off
 
 
@@ -52,7 +52,7 @@ class Status:
         self.delay = config.STATUS_MS
         self._waiting = False
         self._round = 0
-        self._smoothed = 0  # _SMOOTHING x the time in ms from work to progress
+        self._smoothed = 0  # 8 x the time in ms from work to progress
 
     # --- when to ask ---
 
@@ -85,44 +85,47 @@ class Status:
         self.core.agreement.note(seqno)
         self.delay = min(self.delay, self.core.random.below(1 + self._repair_ms))
 
-    @micropython.native
+    @micropython.viper
     def on_progress(self):
         """Executed, stable, or a piece of state fetched: ask later."""
-        passed = elapsed(self.core.progress.now, self.since)
-        if self._waiting and self._round == 0:
-            if self._smoothed:
-                self._smoothed += passed - self._smoothed // _SMOOTHING
+        if self._waiting and not self._round:
+            passed = int(self.core.progress.now) - int(self.since) & 0x3FFFFFFF
+            smoothed = int(self._smoothed)
+            if smoothed:
+                self._smoothed = smoothed + passed - (smoothed >> _SMOOTHING_BITS)
             else:
-                self._smoothed = passed * _SMOOTHING
+                self._smoothed = passed << _SMOOTHING_BITS
         self._waiting = self.has_open_work()
         self._restart()
 
-    @micropython.native
+    @micropython.viper
     def _restart(self):
         self.since = self.core.progress.now
         self._round = 0
-        self.delay = self._idle_ms
-        if self._waiting:
-            self.delay = self._base_delay()
+        self.delay = self._base_delay() if self._waiting else self._idle_ms
 
-    @micropython.native
-    def _base_delay(self):
-        base = self._repair_ms + self._smoothed // _SMOOTHING
-        return min(base + self.core.random.below(1 + base // 2), self._idle_ms)
+    @micropython.viper
+    def _base_delay(self) -> int:
+        base = int(self._repair_ms) + (int(self._smoothed) >> _SMOOTHING_BITS)
+        base += int(self.core.random.below(1 + (base >> 1)))
+        idle = int(self._idle_ms)
+        return base if base < idle else idle
 
-    @micropython.native
-    def has_open_work(self):
-        progress = self.core.progress
-        executed = progress.last_executed
-        if self.core.transfer.running or self.core.agreement.last_seen > executed:
+    @micropython.viper
+    def has_open_work(self) -> bool:
+        core = self.core
+        progress = core.progress
+        executed = uint(progress.last_executed)
+        if core.transfer.running or uint(core.agreement.last_seen) > executed:
             return True
-        if self.core.requests.waiting or not progress.active:
+        if core.requests.waiting or not progress.active:
             return True
-        if self.core.handover.reagreeing and self.core.handover.is_reagreeing():
+        if core.handover.reagreeing and core.handover.is_reagreeing():
             return True
-        if executed // self._interval * self._interval > progress.low_mark:
+        low_mark = uint(progress.low_mark)
+        if executed > low_mark and executed - low_mark >= uint(self._interval):
             return True
-        return self.core.checkpoints.find_target() >= 0
+        return int(core.checkpoints.find_target()) >= 0
 
     def asked(self):
         """How often what is open was asked for since the last progress."""

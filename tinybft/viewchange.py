@@ -377,6 +377,6 @@ class ViewChange:
         """The stored VIEW-CHANGE of a replica, as it came."""
         if self.view_of(replica):
             post = self.core.post
-            length = wire.length(self.buf, self.at(replica))
+            length = wire.length_at(self.buf, self.at(replica))
             copy(post.buf, 0, self.buf, self.at(replica), length)
             post.relay(receiver, post.buf, length)

@@ -115,9 +115,15 @@ def sender(buf: ptr8) -> int:
     return buf[2] | buf[3] << 8
 
 
-@micropython.native
-def length(buf, at=0):
-    return get_u16(buf, at + 6)
+@micropython.viper
+def length(buf: ptr8) -> int:
+    return buf[6] | buf[7] << 8
+
+
+@micropython.viper
+def length_at(buf: ptr8, at: int) -> int:
+    """Of the message that starts at buf[at]."""
+    return buf[at + 6] | buf[at + 7] << 8
 
 
 @micropython.viper
@@ -126,9 +132,17 @@ def view(buf: ptr8) -> uint:
     return high | uint(buf[9]) << 8 | uint(buf[8])
 
 
-@micropython.native
-def seqno(buf, at=0):
-    return get_u32(buf, at + 12)
+@micropython.viper
+def seqno(buf: ptr8) -> uint:
+    high = uint(buf[15]) << 24 | uint(buf[14]) << 16
+    return high | uint(buf[13]) << 8 | uint(buf[12])
+
+
+@micropython.viper
+def seqno_at(buf: ptr8, at: int) -> uint:
+    """Of the message that starts at buf[at]."""
+    high = uint(buf[at + 15]) << 24 | uint(buf[at + 14]) << 16
+    return high | uint(buf[at + 13]) << 8 | uint(buf[at + 12])
 
 
 @micropython.viper
@@ -189,9 +203,14 @@ def batch_count(buf: ptr8, at: int) -> int:
     return buf[at + 6]
 
 
-def put_batch_header(buf, at, time_s, time_ms, count):
-    put_u32(buf, at, time_s)
-    put_u16(buf, at + 4, time_ms)
+@micropython.viper
+def put_batch_header(buf: ptr8, at: int, time_s: uint, time_ms: int, count: int):
+    buf[at] = time_s & 255
+    buf[at + 1] = time_s >> 8 & 255
+    buf[at + 2] = time_s >> 16 & 255
+    buf[at + 3] = time_s >> 24 & 255
+    buf[at + 4] = time_ms & 255
+    buf[at + 5] = time_ms >> 8 & 255
     buf[at + 6] = count
     buf[at + 7] = 0
 
@@ -221,12 +240,17 @@ def entry_request_id(buf: ptr8, at: int) -> uint:
 ENTRY_DIGEST = const(8)  # offset of the digest inside an entry
 
 
-@micropython.native
-def put_entry(buf, at, client_id, message_length, request_id):
+@micropython.viper
+def put_entry(buf: ptr8, at: int, client_id: int, message_length: int, request_id: uint):
     """Write all of an entry but its digest, which belongs at `at + ENTRY_DIGEST`."""
-    put_u16(buf, at, client_id)
-    put_u16(buf, at + 2, message_length)
-    put_u32(buf, at + 4, request_id)
+    buf[at] = client_id & 255
+    buf[at + 1] = client_id >> 8 & 255
+    buf[at + 2] = message_length & 255
+    buf[at + 3] = message_length >> 8 & 255
+    buf[at + 4] = request_id & 255
+    buf[at + 5] = request_id >> 8 & 255
+    buf[at + 6] = request_id >> 16 & 255
+    buf[at + 7] = request_id >> 24 & 255
 
 
 # --- STATUS ------------------------------------------------------------------------------

@@ -103,7 +103,7 @@ DURABILITY_DEFECTS = (
     defect(
         "change_unwritten", "the view is written without the own VIEW-CHANGE: P and Q are lost",
         "dark_views dark_story",
-        (Durability, "write_view", "wire.length(buf, own)", "0"),
+        (Durability, "write_view", "wire.length_at(buf, own)", "0"),
     ),
     defect(
         "active_unwritten", "that a view began is not written", "dark_views dark",

@@ -136,7 +136,7 @@ def inline_requests(message):
         if message[at] == wire.BY_DIGEST:
             at += 1 + wire.ENTRY_LENGTH
             continue
-        length = wire.length(message, at + 1)
+        length = wire.length_at(message, at + 1)
         found.append(message[at + 1 : at + 1 + length])
         at += 1 + length
     return found

@@ -120,7 +120,7 @@ DEFECTS = (
     ),
     defect(
         "request_id", "execution does not look at the client table", "primary clog",
-        (Execution, "_execute_batch", "number > self.last_request_id(client)", "True"),
+        (Execution, "_execute_batch", "uint(number) > uint(self.last_request_id(client))", "True"),
     ),
     defect(
         "executed_again", "a new view executes again what is not stable", "clog choice",

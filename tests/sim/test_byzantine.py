@@ -217,7 +217,7 @@ def test_lie_view_change():
         own = sim.core(2).view_change
 
         def note(frame, air=air, own=own, honest=honest):
-            stored = bytes(own.buf[own.at(2) : own.at(2) + wire.length(own.buf, own.at(2))])
+            stored = bytes(own.buf[own.at(2) : own.at(2) + wire.length_at(own.buf, own.at(2))])
             if frame.src == 2 and frame.type == wire.VIEW_CHANGE:
                 honest[frame.view] = stored
             return air.see(frame)

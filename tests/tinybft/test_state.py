@@ -179,7 +179,7 @@ def test_ten_thousand_checkpoints_leak_nothing():
         for _ in range(2):
             x = x * 1103515245 + 12345 & 0x3FFFFFFF
             octets = u32(x) * (x % 7)
-            room = len(reference.blocks) - len(octets)
+            room = state.in_use - len(octets)
             write(state, reference, (x >> 8) % room, octets)
         state.take_checkpoint(seqno)
         if seqno % 2500 == 0:

@@ -18,7 +18,7 @@ def read_everything(checked, buf, received):
         at = wire.HEADER_LENGTH + wire.BATCH_HEADER_LENGTH
         for _ in range(wire.batch_count(buf, wire.HEADER_LENGTH)):
             if buf[at] == wire.INLINE:
-                assert at + 1 + wire.length(buf, at + 1) <= end
+                assert at + 1 + wire.length_at(buf, at + 1) <= end
                 assert at + 17 <= at + 1 + checked.body_end(buf, at + 1) <= end
             at = checked.next_request(buf, at, end)
             assert 0 < at <= end

@@ -72,8 +72,8 @@ def test_inner_request_is_read_at_its_offset():
     wire.put_length(inner, 77)
     buf[9:25] = inner
     assert wire.request_sender(buf, 9) == 4
-    assert wire.length(buf, 9) == 77
-    assert wire.seqno(buf, 9) == 0x01020304
+    assert wire.length_at(buf, 9) == 77
+    assert wire.seqno_at(buf, 9) == 0x01020304
 
 
 def test_batch_header():

@@ -141,5 +141,5 @@ def _message_length(octets, at):
     """Length of the message at octets[at], 0 while it is not there as a whole."""
     if len(octets) - at < wire.HEADER_LENGTH:
         return 0
-    length = max(wire.HEADER_LENGTH, wire.length(octets, at))
+    length = max(wire.HEADER_LENGTH, wire.length_at(octets, at))
     return length if len(octets) - at >= length else 0

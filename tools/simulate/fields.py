@@ -65,7 +65,7 @@ class Fields:
         at = wire.BATCH_HEADER_LENGTH
         for _ in range(body[6]):
             inline = body[at] == wire.INLINE
-            length = wire.length(body, at + 1) if inline else wire.ENTRY_LENGTH
+            length = wire.length_at(body, at + 1) if inline else wire.ENTRY_LENGTH
             requests.append(body[at : at + 1 + length])
             at += 1 + length
 
