@@ -254,7 +254,7 @@ DEFECTS = (
     ),
     defect(
         "old_votes", "votes of an earlier view count in the next one", "overtaken forget",
-        (Slots, "strip", "fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)",
+        (Slots, "strip", "fill(self.buf, base + _PREPARES, self._batch - _PREPARES, 0)",
          "pass"),
     ),
     defect(
