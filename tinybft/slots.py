@@ -21,7 +21,7 @@ from tinybft import wire
 from tinybft.bulk import InRam
 from tinybft.compat import const, micropython
 from tinybft.memory import body_length, offsets, slot_fields
-from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u16, put_u32
+from tinybft.octets import copy, equal, fill, get_u32, is_zero, put_u32
 
 # Flags of a slot
 PRE_PREPARED = const(1)  # a pre-prepare is stored: batch and digest are valid
@@ -33,7 +33,21 @@ TIME_IN_DOUBT = const(32)  # its time is not plausible here
 HAS_BATCH = const(64)  # batch and digest are valid, be it of this view or an earlier one
 NAMED = const(128)  # the digest is what the NEW-VIEW says, the batch is not here
 
+# Offsets in a slot: what lies before the fields whose length depends on the configuration.
+_FLAGS = const(4)
+_DOUBTS = const(6)
+_HELD = const(8)
+_DIGEST = const(12)
+_PREPARES = const(44)
+_COMMITS = const(48)
+_CANDIDATES = const(52)
 _CANDIDATE_LENGTH = const(40)  # digest 32, prepare mask u32, commit mask u32
+# As in wire.py: a constant is inlined only in the module that defines it.
+_PREPARE = const(3)
+_BATCH_HEADER_LENGTH = const(8)
+_COUNT = const(6)  # in the batch header
+_ENTRY_LENGTH = const(40)
+_ENTRY_MESSAGE_LENGTH = const(2)
 
 
 class Slots:
@@ -47,12 +61,7 @@ class Slots:
         self._size = table["size"]
         self._window = config.WINDOW
         self._candidates_end = config.WEAK_QUORUM * _CANDIDATE_LENGTH
-        self._flags = table["flags"]
-        self._held = table["held"]
-        self._digest = table["digest"]
-        self._prepares = table["prepares"]
-        self._commits = table["commits"]
-        self._candidates = table["candidates"]
+        assert table["candidates"] == _CANDIDATES, "the first fields have offsets of their own"
         self._batch = table["batch"]
 
     @micropython.native
@@ -61,17 +70,24 @@ class Slots:
 
         Requires: low_mark < seqno <= high_mark, so what it held before is stable.
         """
-        base = seqno % self._window * self._size
-        if get_u32(self.buf, base) != seqno:
+        base = self.find(seqno)
+        if base < 0:
+            base = seqno % self._window * self._size
             fill(self.buf, base, self._batch, 0)
             put_u32(self.buf, base, seqno)
         return base
 
-    @micropython.native
-    def find(self, seqno):
+    @micropython.viper
+    def find(self, seqno: uint) -> int:
         """The slot if it still holds `seqno` (also below the stable checkpoint), else -1."""
-        base = seqno % self._window * self._size
-        return base if get_u32(self.buf, base) == seqno else -1
+        window = int(self._window)
+        # seqno % window, of which viper knows only that of signed numbers
+        place = (int(seqno >> 1) % window * 2 + int(seqno & 1)) % window
+        base = place * int(self._size)
+        buf = ptr8(self.buf)
+        high = uint(buf[base + 3]) << 24 | uint(buf[base + 2]) << 16
+        held = high | uint(buf[base + 1]) << 8 | uint(buf[base])
+        return base if held == seqno else -1
 
     # --- over views ---
 
@@ -82,7 +98,7 @@ class Slots:
         return kept
 
     def _copy_slot(self, base, to):
-        is_there = self._is_batch(to, self.seqno(base), self.buf, base + self._digest)
+        is_there = self._is_batch(to, self.seqno(base), self.buf, base + _DIGEST)
         copy(self.buf, to, self.buf, base, self._size)
         if self.held(base) and not is_there:
             length = self.bodies_length(base)
@@ -102,7 +118,7 @@ class Slots:
     def _is_batch(self, base, seqno, digest, at):
         if get_u32(self.buf, base) != seqno or not self.has(base, HAS_BATCH):
             return False
-        return equal(self.buf, base + self._digest, digest, at, 32) and not self.missing(base)
+        return equal(self.buf, base + _DIGEST, digest, at, 32) and not self.missing(base)
 
     def find_kept(self, seqno):
         """The slot of the second ring if it holds `seqno`, else -1."""
@@ -111,8 +127,8 @@ class Slots:
 
     def strip(self, base):
         """Leave the view: all that remains is the batch."""
-        self.buf[base + self._flags] &= HAS_BATCH
-        fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)
+        self.buf[base + _FLAGS] &= HAS_BATCH
+        fill(self.buf, base + _PREPARES, self._batch - _PREPARES, 0)
 
     def clear(self, base):
         """Nothing is known of the slot's seqno any more."""
@@ -130,12 +146,12 @@ class Slots:
                 self._copy_slot(found, base)
             self.strip(base)
             self.set_doubts(base, 0)
-        elif self.has(base, HAS_BATCH) and equal(self.buf, base + self._digest, digest, at, 32):
+        elif self.has(base, HAS_BATCH) and equal(self.buf, base + _DIGEST, digest, at, 32):
             self.strip(base)  # some bodies are missing
             self.set_doubts(base, 0)
         else:
             self.clear(base)
-            copy(self.buf, base + self._digest, digest, at, 32)
+            copy(self.buf, base + _DIGEST, digest, at, 32)
             if is_zero(digest, at, 32):  # null: the batch without requests
                 fill(self.buf, base + self._batch, wire.BATCH_HEADER_LENGTH, 0)
                 self.set_flag(base, HAS_BATCH)
@@ -145,75 +161,90 @@ class Slots:
 
     # --- the batch ---
 
-    @micropython.native
-    def seqno(self, base):
-        return get_u32(self.buf, base)
+    @micropython.viper
+    def seqno(self, base: int) -> uint:
+        buf = ptr8(self.buf)
+        high = uint(buf[base + 3]) << 24 | uint(buf[base + 2]) << 16
+        return high | uint(buf[base + 1]) << 8 | uint(buf[base])
 
-    @micropython.native
-    def flags(self, base):
-        return self.buf[base + self._flags]
+    @micropython.viper
+    def flags(self, base: int) -> int:
+        return ptr8(self.buf)[base + _FLAGS]
 
-    @micropython.native
-    def has(self, base, flag):
-        return self.buf[base + self._flags] & flag
+    @micropython.viper
+    def has(self, base: int, flag: int) -> int:
+        return ptr8(self.buf)[base + _FLAGS] & flag
 
-    @micropython.native
-    def set_flag(self, base, flag):
-        self.buf[base + self._flags] |= flag
+    @micropython.viper
+    def set_flag(self, base: int, flag: int):
+        buf = ptr8(self.buf)
+        buf[base + _FLAGS] = buf[base + _FLAGS] | flag
 
-    @micropython.native
-    def clear_flag(self, base, flag):
-        self.buf[base + self._flags] &= ~flag
+    @micropython.viper
+    def clear_flag(self, base: int, flag: int):
+        buf = ptr8(self.buf)
+        buf[base + _FLAGS] = buf[base + _FLAGS] & ~flag
 
     def drop_flags(self, base):
-        self.buf[base + self._flags] = 0
+        self.buf[base + _FLAGS] = 0
 
-    @micropython.native
-    def doubts(self, base):
+    @micropython.viper
+    def doubts(self, base: int) -> int:
         """Mask of the requests whose authenticity this replica could not check."""
-        return get_u16(self.buf, base + self._flags + 2)
+        buf = ptr8(self.buf)
+        return buf[base + _DOUBTS] | buf[base + _DOUBTS + 1] << 8
 
-    @micropython.native
-    def set_doubts(self, base, mask):
-        put_u16(self.buf, base + self._flags + 2, mask)
+    @micropython.viper
+    def set_doubts(self, base: int, mask: int):
+        buf = ptr8(self.buf)
+        buf[base + _DOUBTS] = mask & 255
+        buf[base + _DOUBTS + 1] = mask >> 8
 
-    @micropython.native
-    def held(self, base):
+    @micropython.viper
+    def held(self, base: int) -> int:
         """Mask of the requests whose body is here."""
-        return get_u16(self.buf, base + self._held)
+        buf = ptr8(self.buf)
+        return buf[base + _HELD] | buf[base + _HELD + 1] << 8
 
-    @micropython.native
-    def set_held(self, base, mask):
-        put_u16(self.buf, base + self._held, mask)
+    @micropython.viper
+    def set_held(self, base: int, mask: int):
+        buf = ptr8(self.buf)
+        buf[base + _HELD] = mask & 255
+        buf[base + _HELD + 1] = mask >> 8
 
-    @micropython.native
-    def digest_at(self, base):
-        return base + self._digest
+    @micropython.viper
+    def digest_at(self, base: int) -> int:
+        return base + _DIGEST
 
-    @micropython.native
-    def batch_at(self, base):
-        return base + self._batch
+    @micropython.viper
+    def batch_at(self, base: int) -> int:
+        return base + int(self._batch)
 
-    @micropython.native
-    def request_count(self, base):
-        return wire.batch_count(self.buf, base + self._batch)
+    @micropython.viper
+    def request_count(self, base: int) -> int:
+        return ptr8(self.buf)[base + int(self._batch) + _COUNT]
 
-    @micropython.native
-    def entry_at(self, base, index):
-        return wire.entry_at(base + self._batch, index)
+    @micropython.viper
+    def entry_at(self, base: int, index: int) -> int:
+        return base + int(self._batch) + _BATCH_HEADER_LENGTH + index * _ENTRY_LENGTH
 
-    @micropython.native
-    def missing(self, base):
+    @micropython.viper
+    def missing(self, base: int) -> int:
         """Mask of the bodies named by the batch and not here."""
-        return ((1 << self.request_count(base)) - 1) & ~self.held(base)
+        buf = ptr8(self.buf)
+        named = (1 << buf[base + int(self._batch) + _COUNT]) - 1
+        return named & ~(buf[base + _HELD] | buf[base + _HELD + 1] << 8)
 
-    @micropython.native
-    def body_at(self, base, index):
+    @micropython.viper
+    def body_at(self, base: int, index: int) -> int:
         """Where in `bodies` that of request `index` is: they lie in the batch's order."""
-        at = base // self._size * self.bodies.stride
-        batch = base + self._batch
-        for i in range(index):
-            at += wire.entry_length(self.buf, wire.entry_at(batch, i))
+        buf = ptr8(self.buf)
+        at = base // int(self._size) * int(self.bodies.stride)
+        entry = base + int(self._batch) + _BATCH_HEADER_LENGTH + _ENTRY_MESSAGE_LENGTH
+        while index:
+            at += buf[entry] | buf[entry + 1] << 8
+            entry += _ENTRY_LENGTH
+            index -= 1
         return at
 
     def bodies_length(self, base):
@@ -243,40 +274,53 @@ class Slots:
 
     def drop_batch(self, base):
         """Forget a stored pre-prepare; votes stay."""
-        self.buf[base + self._flags] = 0
-        put_u32(self.buf, base + self._held, 0)
+        self.buf[base + _FLAGS] = 0
+        put_u32(self.buf, base + _HELD, 0)
         self.set_doubts(base, 0)
 
     # --- votes ---
 
-    @micropython.native
-    def prepares(self, base):
-        return get_u32(self.buf, base + self._prepares)
+    @micropython.viper
+    def prepares(self, base: int) -> uint:
+        return uint(get_u32(self.buf, base + _PREPARES))
 
-    @micropython.native
-    def commits(self, base):
-        return get_u32(self.buf, base + self._commits)
+    @micropython.viper
+    def commits(self, base: int) -> uint:
+        return uint(get_u32(self.buf, base + _COMMITS))
 
-    @micropython.native
-    def add_prepare(self, base, replica):
-        at = base + self._prepares
-        put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
+    # A vote is one bit in one octet of its mask: the others are not looked at.
 
-    @micropython.native
-    def add_commit(self, base, replica):
-        at = base + self._commits
-        put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
+    @micropython.viper
+    def add_prepare(self, base: int, replica: int):
+        buf = ptr8(self.buf)
+        at = base + _PREPARES + (replica >> 3)
+        buf[at] = buf[at] | 1 << (replica & 7)
 
-    @micropython.native
-    def has_voted(self, base, kind, replica):
+    @micropython.viper
+    def add_commit(self, base: int, replica: int):
+        buf = ptr8(self.buf)
+        at = base + _COMMITS + (replica >> 3)
+        buf[at] = buf[at] | 1 << (replica & 7)
+
+    @micropython.viper
+    def has_voted(self, base: int, kind: int, replica: int) -> int:
         """True if a vote of this kind from `replica`, for whatever digest, is counted."""
-        own = self._prepares if kind == wire.PREPARE else self._commits
-        mask = get_u32(self.buf, base + own)
-        offset = 32 if kind == wire.PREPARE else 36
-        at = base + self._candidates
-        for candidate in range(at, at + self._candidates_end, _CANDIDATE_LENGTH):
-            mask |= get_u32(self.buf, candidate + offset)
-        return mask >> replica & 1
+        buf = ptr8(self.buf)
+        at = base + (replica >> 3)
+        mask = buf[at + (_PREPARES if kind == _PREPARE else _COMMITS)]
+        at += _CANDIDATES + (32 if kind == _PREPARE else 36)
+        end = at + int(self._candidates_end)
+        while at < end:
+            mask |= buf[at]
+            at += _CANDIDATE_LENGTH
+        return mask >> (replica & 7) & 1
+
+    @micropython.viper
+    def is_for(self, base: int, vote) -> bool:
+        """True if the PREPARE or COMMIT names the batch of the pre-prepare that is stored."""
+        if not ptr8(self.buf)[base + _FLAGS] & PRE_PREPARED:
+            return False
+        return bool(equal(self.buf, base + _DIGEST, vote, 16, 32))
 
     @micropython.native
     def add_candidate_vote(self, base, kind, replica, buf, at):
@@ -286,7 +330,7 @@ class Slots:
         is for another digest: no correct one does that, and a faulty one must not fill two.
         """
         offset = 32 if kind == wire.PREPARE else 36
-        first = base + self._candidates
+        first = base + _CANDIDATES
         if self._is_for_another(base, kind, replica, buf, at):
             return False
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
@@ -303,7 +347,7 @@ class Slots:
     def _is_for_another(self, base, kind, replica, buf, at):
         """True if the vote of the other kind of `replica` is a candidate's with another digest."""
         offset = 36 if kind == wire.PREPARE else 32
-        first = base + self._candidates
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
             if get_u32(self.buf, candidate + offset) >> replica & 1:
                 return not equal(self.buf, candidate, buf, at, 32)
@@ -312,32 +356,34 @@ class Slots:
     @micropython.native
     def adopt_votes(self, base):
         """Count the votes that came for the slot's digest before it was known."""
-        first = base + self._candidates
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
-            if equal(self.buf, candidate, self.buf, base + self._digest, 32):
+            if self._is_free(candidate):
+                continue
+            if equal(self.buf, candidate, self.buf, base + _DIGEST, 32):
                 prepares = self.prepares(base) | get_u32(self.buf, candidate + 32)
-                put_u32(self.buf, base + self._prepares, prepares)
+                put_u32(self.buf, base + _PREPARES, prepares)
                 commits = self.commits(base) | get_u32(self.buf, candidate + 36)
-                put_u32(self.buf, base + self._commits, commits)
+                put_u32(self.buf, base + _COMMITS, commits)
                 fill(self.buf, candidate, _CANDIDATE_LENGTH, 0)
 
     def disown_votes(self, base):
         """The reverse: the slot's digest is given up, its votes become a candidate's."""
         prepares = self.prepares(base)
         commits = self.commits(base)
-        put_u32(self.buf, base + self._prepares, 0)
-        put_u32(self.buf, base + self._commits, 0)
-        first = base + self._candidates
+        put_u32(self.buf, base + _PREPARES, 0)
+        put_u32(self.buf, base + _COMMITS, 0)
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
             if self._is_free(candidate) and (prepares or commits):
-                copy(self.buf, candidate, self.buf, base + self._digest, 32)
+                copy(self.buf, candidate, self.buf, base + _DIGEST, 32)
                 put_u32(self.buf, candidate + 32, prepares)
                 put_u32(self.buf, candidate + 36, commits)
                 return
 
     def find_certified(self, base, quorum):
         """The candidate for which 2f + 1 COMMITs are counted, -1: none. `quorum`: a Quorum."""
-        first = base + self._candidates
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
             if quorum.is_quorum(get_u32(self.buf, candidate + 36)):
                 return candidate
@@ -348,9 +394,9 @@ class Slots:
         batch that was here goes."""
         self.drop_batch(base)
         self.set_flag(base, NAMED)
-        self._swap(base + self._digest, candidate, 32)
-        self._swap(base + self._prepares, candidate + 32, 4)
-        self._swap(base + self._commits, candidate + 36, 4)
+        self._swap(base + _DIGEST, candidate, 32)
+        self._swap(base + _PREPARES, candidate + 32, 4)
+        self._swap(base + _COMMITS, candidate + 36, 4)
 
     def _swap(self, one, other, length):
         for i in range(length):
@@ -366,4 +412,4 @@ class Slots:
 
     @micropython.native
     def _is_free(self, candidate):
-        return get_u32(self.buf, candidate + 32) == 0 and get_u32(self.buf, candidate + 36) == 0
+        return is_zero(self.buf, candidate + 32, 8)
