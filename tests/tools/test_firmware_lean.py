@@ -75,6 +75,14 @@ def test_a_field_that_the_configuration_fixes_is_a_number(monkeypatch):
     assert len(texts["slots_of_test"].splitlines()) == len(SLOTS.splitlines())
 
 
+def test_viper_gets_numbers_where_it_casts_them(monkeypatch):
+    monkeypatch.setitem(sys.modules, "slots_of_test", SimpleNamespace())
+    method = "    @micropython.viper\n    def end(self) -> bool:\n        return "
+    text = SLOTS + method + "int(self.window) > f(self.size)\n"
+    text = fixed({"slots_of_test": text}, SimpleNamespace(WINDOW=4))["slots_of_test"]
+    assert text.endswith("return int(4) > f(self.size)\n") and "self.size = 3" in text
+
+
 @pytest.mark.parametrize(
     ("call", "expression"),
     [
