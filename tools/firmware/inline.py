@@ -31,11 +31,25 @@ def inlined(texts):
     for _ in range(_PASSES):
         trees = {name: ast.parse(text) for name, text in texts.items()}
         functions = _functions(trees)
-        result = {name: _Sites(trees, name, functions).text(texts[name]) for name in texts}
+        sources = {name: _sources(tree) for name, tree in trees.items()}
+        result = {
+            name: _Sites(trees, name, functions, sources).text(text)
+            for name, text in texts.items()
+        }
         if result == texts:
             break
         texts = result
     return texts
+
+
+def _sources(tree):
+    """{name: (module, name there)} of what a module imports."""
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 class _Short:
@@ -143,7 +157,7 @@ def _is_pure(node):
 class _Sites(ast.NodeVisitor):
     """Calls in one module that can be replaced."""
 
-    def __init__(self, trees, module, functions):
+    def __init__(self, trees, module, functions, sources):
         self._module = module
         self._functions = functions
         self._tree = trees[module]
@@ -156,14 +170,7 @@ class _Sites(ast.NodeVisitor):
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     self._imported[alias.asname or alias.name] = (node.module, alias.name)
-        self._sources = {}
-        for name, tree in trees.items():
-            self._sources[name] = {
-                alias.asname or alias.name: (node.module, alias.name)
-                for node in tree.body
-                if isinstance(node, ast.ImportFrom)
-                for alias in node.names
-            }
+        self._sources = sources
 
     def text(self, text):
         self.visit(self._tree)
