@@ -218,17 +218,11 @@ class _Sites(ast.NodeVisitor):
 
     def _expression(self, short, receiver, node):
         """The text in place of the call, or None."""
-        given = ([receiver] if short.is_method else []) + node.args
-        given += (
-            short.defaults[len(short.defaults) - (len(short.parameters) - len(given)) :]
-            if (len(given) < len(short.parameters))
-            else []
-        )
-        if node.keywords or len(given) != len(short.parameters):
-            return None
         if self._in_viper and not short.is_viper:
             return None
-        arguments = dict(zip(short.parameters, given, strict=True))
+        arguments = _arguments(short, receiver, node)
+        if arguments is None:
+            return None
         for name, value in arguments.items():
             if not _is_pure(value) or short.uses[name] > _uses_max(value):
                 return None
@@ -266,6 +260,17 @@ class _Sites(ast.NodeVisitor):
 
 def _cast(kind, node):
     return ast.Call(ast.Name(kind, ast.Load()), [node], [])
+
+
+def _arguments(short, receiver, node):
+    """{parameter: what is given for it}, or None if that cannot be told."""
+    given = ([receiver] if short.is_method else []) + node.args
+    missing = len(short.parameters) - len(given)
+    if missing > 0:
+        given += short.defaults[len(short.defaults) - missing :]
+    if node.keywords or len(given) != len(short.parameters):
+        return None
+    return dict(zip(short.parameters, given, strict=True))
 
 
 class _WithoutCasts(ast.NodeTransformer):
