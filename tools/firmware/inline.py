@@ -223,9 +223,6 @@ class _Sites(ast.NodeVisitor):
         arguments = _arguments(short, receiver, node)
         if arguments is None:
             return None
-        for name, value in arguments.items():
-            if not _is_pure(value) or short.uses[name] > _uses_max(value):
-                return None
         if short.free & self._local or not self._can_see(short):
             return None
         expression = copy.deepcopy(short.expression)
@@ -263,14 +260,18 @@ def _cast(kind, node):
 
 
 def _arguments(short, receiver, node):
-    """{parameter: what is given for it}, or None if that cannot be told."""
+    """{parameter: what is given for it}, or None if that is not known, or cannot be put there."""
     given = ([receiver] if short.is_method else []) + node.args
     missing = len(short.parameters) - len(given)
     if missing > 0:
         given += short.defaults[len(short.defaults) - missing :]
     if node.keywords or len(given) != len(short.parameters):
         return None
-    return dict(zip(short.parameters, given, strict=True))
+    arguments = dict(zip(short.parameters, given, strict=True))
+    for name, value in arguments.items():
+        if not _is_pure(value) or short.uses[name] > _uses_max(value):
+            return None
+    return arguments
 
 
 class _WithoutCasts(ast.NodeTransformer):
