@@ -225,16 +225,17 @@ class _Sites(ast.NodeVisitor):
             return None
         if short.free & self._local or not self._can_see(short):
             return None
+        return "(" + ast.unparse(_Put(arguments).visit(self._typed(short, arguments))) + ")"
+
+    def _typed(self, short, arguments):
+        """The function's expression, in viper's types where they are of use."""
         expression = copy.deepcopy(short.expression)
-        if self._in_viper:
-            for name, kind in short.types.items():
-                if name in arguments:
-                    arguments[name] = _cast(kind, arguments[name])
-            if "return" in short.types:
-                expression = _cast(short.types["return"], expression)
-        elif short.is_viper:
-            expression = _WithoutCasts().visit(expression)
-        return "(" + ast.unparse(_Put(arguments).visit(expression)) + ")"
+        if not self._in_viper:
+            return _WithoutCasts().visit(expression) if short.is_viper else expression
+        for name, kind in short.types.items():
+            if name in arguments:
+                arguments[name] = _cast(kind, arguments[name])
+        return _cast(short.types["return"], expression) if "return" in short.types else expression
 
     def _can_see(self, short):
         """Names of the function's own module have to be here, too, or can be imported."""
