@@ -197,7 +197,7 @@ class Batches:
         core = self.core
         client = wire.request_sender(buf, start)
         known = core.requests.holds(client, core.auth.digest, 0)
-        if known or core.auth.check_digested(buf, wire.REQUEST, client, start):
+        if known or core.auth.check_digested(buf, client, start):
             self.trust(base, index)
 
     @micropython.native

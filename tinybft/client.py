@@ -21,6 +21,7 @@ from tinybft.requests import RESULT_INLINE_MAX
 _REPORT_LENGTH = const(36)
 _BY_DIGEST = const(0xFFFF)
 _SMOOTHING = const(8)
+_RETRIED_MAX = const(4)
 _EVERYBODY = const(-1)
 
 
@@ -56,6 +57,7 @@ class Client:
         self._retry_ms = config.RETRY_MS
         self._retry_max_ms = config.RETRY_MAX_MS
         self._smoothed = 0
+        self._retried = 0  # operations in a row
         self._request_id = 0
         self._reported = 0  # mask of replicas
         self._result_of = -1  # replica whose whole result is in `reply`
@@ -156,7 +158,7 @@ class Client:
             return faults.NOT_NEEDED
         if wire.flags(buf) & wire.FLAG_DIGEST and self._reported >> sender & 1:
             return faults.NOT_NEEDED
-        if not self._auth.check(buf, wire.REPLY, sender):
+        if not self._auth.check(buf, sender):
             return faults.MAC
         length = wire.length(buf) - self._auth.tag_length - wire.HEADER_LENGTH
         self.on_result(buf, length, sender, now)
@@ -216,5 +218,12 @@ class Client:
                 self._smoothed += usual - self._smoothed // _SMOOTHING
             else:
                 self._smoothed = usual * _SMOOTHING
+            self._retried = 0
+        else:
+            # A retried one tells no latency (Karn). Many in a row are not loss: the group has
+            # become slower, and would be asked again for ever.
+            self._retried += 1
+            if self._retried > _RETRIED_MAX:
+                self._smoothed += 1 + self._smoothed // _SMOOTHING
         if self.on_done:
             self.on_done(self)

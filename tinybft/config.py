@@ -114,6 +114,7 @@ STATE_DURABLE = STORAGE_STATE != "ram"
 
 assert REPLICA_COUNT <= 31, "vote masks have 31 bits"
 assert CLIENT_COUNT >= REPLICA_COUNT, "every replica is a client too"
+assert CLIENT_COUNT <= 255, "a frame names its transmitter and its receiver in two bytes"
 assert WINDOW >= 2 * CHECKPOINT_INTERVAL, (
     "the window must hold two checkpoint intervals, or it stops until one is stable"
 )

@@ -13,12 +13,15 @@ from tools.refusal import Refusal
 
 COMMANDS = {
     "config": "tools.config:config",
-    "memory": "tools.memory:memory",
+    "memory": "tools.memory.command:memory",
+    "energy": "tools.energy:energy",
     "keys": "tools.keys:keys",
     "cluster": "tools.cluster.commands:cluster",
     "status": "tools.cluster.commands:status",
     "kv": "tools.cluster.commands:kv",
-    "bench": "tools.cluster.bench:bench",
+    "bench": "tools.bench.command:bench",
+    "ycsb": "tools.ycsb.command:ycsb",
+    "results": "tools.results.command:results",
     "simulate": "tools.simulate.command:simulate",
     "firmware": "tools.firmware.command:firmware",
     "devices": "tools.device.devices:devices",

@@ -31,7 +31,7 @@ from tests.sim.transfer_figures import Blocks
 from tinybft.apps.kv import KeyValueStore
 from tinybft.layout import areas
 from tools.config import load, named_files
-from tools.memory import compared
+from tools.memory.sums import compared
 from tools.simulate import operations
 from tools.simulate.configs import configuration
 from tools.simulate.sim import Sim
@@ -79,6 +79,7 @@ def _shipped():
 def group(storage, radio=None, page_length=None, **changed):
     """A configuration with the sizes of the shipped one; timeouts suit the medium."""
     sizes = {name: getattr(_shipped(), name) for name in _KEPT}
+    sizes["BATCH_PAGES_MAX"] = 256  # the service of transfer_figures.py writes all blocks at once
     if changed:
         del sizes["MESSAGE_LENGTH_MAX"]  # a wider window has a longer VIEW-CHANGE
     durable = None if storage == "ram" else storage

@@ -167,7 +167,7 @@ class Bench:
             self.replica.tick(self.now)  # the first step after boot takes up what was begun
 
     def _auth(self, node):
-        return Authenticator(self.config, node, make_crypto(self.config, node), self.wire)
+        return Authenticator(self.config, node, make_crypto(self.config, node))
 
     def _send(self, target, buf, length):
         self.out.append((target, bytes(memoryview(buf)[:length])))

@@ -13,7 +13,7 @@ from tinybft.layout import areas
 from tools.config import ROOT, generate, load, named_files
 
 MICROPYTHON = Path(sys.executable).with_name("micropython")
-NAMES = ("default", "c3", "durable", "smallest", "n7", "n25")
+NAMES = ("default", "c3", "durable", "smallest", "n7", "n25", "server")
 
 
 def test_ships_the_named_configurations():

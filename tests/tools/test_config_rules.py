@@ -67,6 +67,11 @@ DURABLE = {
 
 TOGETHER = [
     (
+        {"group.client_count": "256"},
+        "group.client_count",
+        "CLIENT_COUNT <= 255); client_count = 256; lower client_count to 255",
+    ),
+    (
         {"group.client_count": "8", "group.fault_count": "3"},
         "group.client_count",
         "CLIENT_COUNT >= REPLICA_COUNT); client_count = 8, REPLICA_COUNT = 10; raise client_count"

@@ -1,4 +1,4 @@
-"""Configurations for simulated groups: config.toml with small sizes, for 4, 7, 10, 13 replicas.
+"""Configurations for simulated groups: config.toml with small sizes, for 4 to 25 replicas.
 
 They pass through the rules and derivations of every configuration (tools.config_*), so what is
 simulated could be flashed.
@@ -16,7 +16,7 @@ from tools.config_source import Source
 from tools.config_template import render
 from tools.refusal import Refusal
 
-REPLICA_COUNTS = (4, 7, 10, 13)
+REPLICA_COUNTS = (4, 7, 10, 13, 25)
 
 # What survives a power cut, by name: (agreement, checkpoint, event, state) of [storage].
 DURABLE = {

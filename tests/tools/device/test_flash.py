@@ -130,10 +130,12 @@ def test_with_the_flasher_stub(board, built, keys):
     assert_holds(board, built)
 
 
-def test_stopped_by_the_user(boards, built, keys):
+def test_stopped_by_the_user(boards, built, keys, request):
     """Ctrl-C amid a write: the boards say what state they are in, and restart."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     done("provision", boards)
-    before = [nvs_of(board) for board in boards]
+    nvs_before = [nvs_of(board) for board in boards]
     pressed = []
 
     def press():
@@ -146,7 +148,7 @@ def test_stopped_by_the_user(boards, built, keys):
     result = tinybft("flash", boards)
     assert result.exit_code == 2
     assert "stopped: writing the bootloader.bin failed; the board cannot start" in result.stderr
-    assert [nvs_of(board) for board in boards] == before
+    assert [nvs_of(board) for board in boards] == nvs_before
     boards[0].flash.on_block = None
     done("flash", boards)
     assert_holds(boards[0], built)
