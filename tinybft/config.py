@@ -79,8 +79,8 @@ REPLICA_COUNT = 3 * FAULT_COUNT + 1
 QUORUM = 2 * FAULT_COUNT + 1
 # one of them is correct
 WEAK_QUORUM = FAULT_COUNT + 1
-# open batches, and those that prepared in an earlier view
-SLOT_COUNT = 2 * WINDOW
+# open batches, and those that prepared in an earlier view and are not executed
+SLOT_COUNT = WINDOW + PIPELINE
 # snapshots alive at once
 CHECKPOINT_COUNT = WINDOW // CHECKPOINT_INTERVAL + 1
 # bytes per client in the replicated client table

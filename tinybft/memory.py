@@ -1,7 +1,7 @@
 """The static regions: every byte that the protocol keeps, allocated once, sized by the sums below.
 
     agreement    ring of W slots: batch, votes, request bodies of one seqno each; and a second
-                 one for the batches that P names
+                 one of PIPELINE slots for batches that P names and that are not executed
     checkpoint   W/K + 1 certificates and the newest CHECKPOINT of every peer
     event        pending request and last reply per client; P, Q, view-change messages; the
                  digests of a state transfer
@@ -199,8 +199,8 @@ def scratch_fields(config):
 
 # region, table, how many of them, in words, row of the paper's Table I, storage if it is bulk
 _TABLES = (
-    ("agreement", slot_fields, "SLOT_COUNT", "2 W", "agreement", None),
-    ("agreement", body_fields, "SLOT_COUNT", "2 W", "agreement", "STORAGE_AGREEMENT"),
+    ("agreement", slot_fields, "SLOT_COUNT", "(W + pipeline)", "agreement", None),
+    ("agreement", body_fields, "SLOT_COUNT", "(W + pipeline)", "agreement", "STORAGE_AGREEMENT"),
     ("checkpoint", certificate_fields, "CHECKPOINT_COUNT", "(W/K + 1)", "execution", None),
     ("checkpoint", peer_fields, "REPLICA_COUNT", "n", "execution", None),
     ("event", pending_fields, "CLIENT_COUNT", "clients", "client", None),
