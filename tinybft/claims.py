@@ -51,7 +51,7 @@ class Claims:
                 self._note_pre_prepared(seqno, progress.view, slots.buf, slots.digest_at(base))
                 if slots.has(base, PREPARED):
                     self._put(self._p_at(seqno), seqno, progress.view, base)
-                    if seqno > progress.last_executed:
+                    if seqno > progress.last_executed and slots.may_keep(seqno):
                         self.core.durability.keep_batch(slots.keep(base))
 
     def names(self, seqno, digest, digest_at):

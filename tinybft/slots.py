@@ -93,6 +93,10 @@ class Slots:
         self._copy_slot(base, kept)
         return kept
 
+    def may_keep(self, seqno):
+        """False if its place has a later batch: then this one was executed before a restart."""
+        return get_u32(self.buf, self._kept(seqno)) <= seqno
+
     def _copy_slot(self, base, to):
         is_there = self._is_batch(to, self.seqno(base), self.buf, base + _DIGEST)
         copy(self.buf, to, self.buf, base, self._size)

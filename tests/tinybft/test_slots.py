@@ -109,6 +109,7 @@ def test_second_ring_has_a_place_for_each_batch_that_may_be_prepared_and_not_exe
         assert kept[seqno] >= CONFIG.WINDOW * (len(slots.buf) // CONFIG.SLOT_COUNT)
     assert CONFIG.PIPELINE == 2 and len(set(kept.values())) == 2
     assert slots.find_kept(9) == kept[9] and slots.find_kept(10) == kept[10]
+    assert slots.may_keep(11) and slots.may_keep(9) and not slots.may_keep(7)
     slots.keep(slots.open(11))
     assert slots.find_kept(9) == -1 and slots.find_kept(10) == kept[10]
 
