@@ -2,7 +2,8 @@
 
     primary   takes waiting requests into a batch, gives it the next seqno, PRE-PREPARE
     backup    accepts it once every request in it is authentic and here, PREPARE
-    all       2f PREPAREs of backups that match: prepared, COMMIT
+    all       2f PREPAREs of backups that match: prepared, COMMIT; but for no more than PIPELINE
+              batches beyond the last executed one, since each has to be kept over views (slots.py)
     all       2f + 1 COMMITs that match: committed, ready to execute
 
 Only the first vote of a replica for a (view, seqno) counts. A pre-prepare that merely cannot
@@ -229,6 +230,9 @@ class Agreement:
         if not flags & _PREPARED:
             if not self._quorum.is_prepared(slots.prepares(base)):
                 return _UNCHANGED
+            ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
+            if ahead > int(self._pipeline):
+                return _UNCHANGED  # `on_executed` comes back to it
             self.core.durability.say_prepared(base)
             slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
@@ -237,6 +241,17 @@ class Agreement:
             return _UNCHANGED
         slots.set_flag(base, _COMMITTED)
         return 0
+
+    @micropython.native
+    def on_executed(self):
+        """One more batch is executed, so one more may become prepared."""
+        slots = self.slots
+        number = self.core.progress.last_executed
+        for _ in range(self._pipeline):
+            number += 1
+            base = slots.find(number)
+            if base >= 0 and slots.has(base, _ACCEPTED) and not slots.has(base, _PREPARED):
+                self.advance(base)
 
     @micropython.viper
     def _is_acceptable(self, base: int) -> bool:

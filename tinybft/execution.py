@@ -130,6 +130,7 @@ class Execution:
             else:
                 core.requests.on_executed(client, number)
         core.requests.propose_again()
+        core.agreement.on_executed()
 
     # --- running batches ---
 
@@ -153,6 +154,7 @@ class Execution:
                 self._execute_batch(base)
                 progress.last_executed = number
                 self._consider_checkpoint(progress.last_executed)
+                core.agreement.on_executed()
                 ran = True
         return ran
 
