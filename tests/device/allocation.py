@@ -3,7 +3,7 @@
     micropython tests/device/allocation.py [MODE [brief]]
 
 MODE: where the regions are, "ram", "mirror" or "nvm". "brief" is a shorter story, for slow
-machines; it has every message type, too, and counts at every eighth call of each.
+machines; it has every message type, too, and counts at every 16th call of each.
 
 A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
 `tick`, `submit`) is measured in two runs of the same story, view changes included: once
@@ -237,7 +237,7 @@ def main(mode, brief=False):
     for locked in (False, True):
         gc.collect()
         gc.disable()
-        story = Story(Measure(locked, 8 if brief and not locked else 1), storage)
+        story = Story(Measure(locked, 16 if brief and not locked else 1), storage)
         if brief:
             story.tell_briefly()
         else:
