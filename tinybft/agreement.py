@@ -247,7 +247,7 @@ class Agreement:
         if flags & _VOUCHED_ONLY:
             return bool(self.is_vouched(base))
         if flags & _TIME_IN_DOUBT or slots.doubts(base):
-            return bool(self._quorum.count(slots.prepares(base)) >= self._fault_count)
+            return int(self._quorum.count(slots.prepares(base))) >= int(self._fault_count)
         return True
 
     def reconsider(self):
