@@ -1,9 +1,6 @@
-"""Measures what the message path allocates.
+"""Measures what the message path allocates: `micropython tests/device/allocation.py [MODE]`.
 
-    micropython tests/device/allocation.py [MODE [brief]]
-
-MODE: where the regions are, "ram", "mirror" or "nvm". "brief" is a shorter story, for slow
-machines; it has every message type, too, and counts at every eighth call of each.
+MODE: where the regions are, "ram", "mirror" or "nvm".
 
 A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
 `tick`, `submit`) is measured in two runs of the same story, view changes included: once
@@ -231,13 +228,15 @@ def is_sensitive(measure):
     return bool(control.failures)
 
 
-def main(mode, brief=False):
+def main(mode, brief=False, every=1):
+    """For slow machines: `brief` is a shorter story that has every message type, too; at every
+    n-th call of each, n = `every`, bytes are counted."""
     storage = {"ram": RAM, "mirror": MIRROR, "nvm": NVM}[mode]
     failed = False
     for locked in (False, True):
         gc.collect()
         gc.disable()
-        story = Story(Measure(locked, 8 if brief and not locked else 1), storage)
+        story = Story(Measure(locked, 1 if locked else every), storage)
         if brief:
             story.tell_briefly()
         else:
@@ -262,4 +261,4 @@ def main(mode, brief=False):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "ram", "brief" in sys.argv[2:]))
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "ram"))
