@@ -14,7 +14,7 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
     handover            batches from view to view        durability  what survives a power cut
-    scrub               memory that rots
+    scrub               memory that rots            reads, tentative  options (config.toml)
 """
 
 from tinybft import faults, wire
@@ -82,7 +82,7 @@ class Core:
         self.status = Status(self)
         self.timers = Timers(self)
         self.requests = Requests(self)
-        self.replies = Replies(self)
+        self.reads = self.tentative = None
         self.batches = Batches(self)
         self.bodies = Bodies(self)
         self.agreement = Agreement(self)
@@ -93,7 +93,19 @@ class Core:
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
         self.scrub = Scrub(self)
-        self.execution = Execution(self, service)
+        if self.config.READ_ONLY:
+            from tinybft.reads import Guarded, Reads
+
+            self.reads = Reads(self)
+            service = Guarded(service)
+        if self.config.TENTATIVE:
+            from tinybft.tentative import TentativeExecution, TentativeReplies
+
+            self.replies = TentativeReplies(self)
+            self.execution = self.tentative = TentativeExecution(self, service)
+        else:
+            self.replies = Replies(self)
+            self.execution = Execution(self, service)
         self.state.take_checkpoint(0)
         self.durability.recover()
 
@@ -121,7 +133,9 @@ class Replica:
         self._check = core.wire.check
         self._count = core.faults.count
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
-        dispatch[wire.REQUEST] = core.requests.on_request
+        self._reads = core.reads
+        self._on_request = self._reads.on_request if self._reads else core.requests.on_request
+        dispatch[wire.REQUEST] = self._on_request
         dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
         dispatch[wire.PREPARE] = core.agreement.on_prepare
         dispatch[wire.COMMIT] = core.agreement.on_commit
@@ -189,7 +203,7 @@ class Replica:
     def on_own_request(self, buf):
         if self._resuming:
             self._resume()
-        fault = self.core.requests.on_request(buf, True)
+        fault = self._on_request(buf, True)
         if fault:
             self._count(fault)
         self._settle()
@@ -221,7 +235,8 @@ class Replica:
         self._settling = True
         core = self.core
         progress = self.progress
-        while core.execution.run() or core.agreement.propose():
+        reads = self._reads
+        while core.execution.run() or core.agreement.propose() or (reads and reads.run()):
             pass
         if progress.last_executed != self._executed or progress.low_mark != self._low_mark:
             self._executed = progress.last_executed

@@ -203,6 +203,7 @@ class Replies:
         self._bulk = core.storage.replies
         self._replica_count = config.REPLICA_COUNT
         self._interval_ms = config.REPAIR_MS
+        self.flags = 0  # of the replies that are built; see tentative.py
         self._sent_at = [0] * config.CLIENT_COUNT
         assert offsets(replied_fields(config))["size"] == _REPLIED_LENGTH
 
@@ -219,7 +220,7 @@ class Replies:
         request, the others its digest; a short result always travels whole.
         """
         core = self.core
-        buf = core.post.begin(wire.REPLY, 0, core.progress.view, number)
+        buf = core.post.begin(wire.REPLY, self.flags, core.progress.view, number)
         end = wire.HEADER_LENGTH + length
         put_u32(self._buf, client * _REPLIED_LENGTH, number)
         put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
@@ -254,6 +255,7 @@ class Replies:
         length = get_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH)
         buf = core.post.buf
         self._bulk.get(client * self._bulk.stride, buf, 0, wire.HEADER_LENGTH + length)
+        buf[0] = wire.VERSION << 4 | self.flags  # what was tentative may be committed by now
         if client == core.progress.replica_id:
             core.deliver_reply(buf, length)
         else:
@@ -279,10 +281,9 @@ class Replies:
         core = self.core
         execution = core.execution
         length = execution.table_result_length(client)
-        flags = wire.FLAG_DIGEST
-        if length <= RESULT_INLINE_MAX:
-            flags = 0
-        else:
+        flags = self.flags
+        if length > RESULT_INLINE_MAX:
+            flags |= wire.FLAG_DIGEST
             length = 32
         buf = core.post.begin(wire.REPLY, flags, core.progress.view, number)
         execution.table_result_into(client, buf, wire.HEADER_LENGTH, length)

@@ -19,6 +19,7 @@ from tinybft.wire import (
     FETCH,
     FETCH_BODY_LENGTH,
     FLAG_DIGEST,
+    FLAG_UNORDERED,
     HEADER_LENGTH,
     INLINE,
     META_DATA_HEADER_LENGTH,
@@ -72,6 +73,7 @@ class Wire:
         self._result_length_max = config.REPLY_LENGTH_MAX
         self._operation_length_max = config.REQUEST_LENGTH_MAX
         self._window = config.WINDOW
+        self._barred = 0 if config.READ_ONLY else FLAG_UNORDERED
         self._batch_count_max = config.BATCH_COUNT_MAX
         self.mask_length = (n + 7) // 8
         self.status_slot_length = 3 + 2 * self.mask_length
@@ -135,7 +137,8 @@ class Wire:
         if kind == REQUEST:
             if body < 0 or body > self._operation_length_max:
                 return BAD_LENGTH
-            return BAD_FIELD if seqno(buf) == 0 or view(buf) else 0
+            barred = buf[0] & self._barred
+            return BAD_FIELD if barred or seqno(buf) == 0 or view(buf) else 0
         if kind == PRE_PREPARE:
             return self._check_pre_prepare(buf, body)
         if kind == STATUS:
@@ -187,8 +190,8 @@ class Wire:
 
     @micropython.native
     def is_request(self, buf, at, end):
-        """True if a well-formed REQUEST of this group stands at buf[at:end]."""
-        if buf[at] >> 4 != VERSION or buf[at + 1] != REQUEST:
+        """True if a well-formed REQUEST of this group that may be ordered is at buf[at:end]."""
+        if buf[at] & (0xF0 | FLAG_UNORDERED) != VERSION << 4 or buf[at + 1] != REQUEST:
             return False
         client = get_u16(buf, at + 2)
         if client >= self._client_count or get_u16(buf, at + 4) != self._group_id:

@@ -129,7 +129,7 @@ DEFECTS = (
     ),
     defect(
         "time", "the time of a batch is not looked at", "clock",
-        (GroupClock, "is_plausible", "if time_s < self._agreed_s or (", "if False and ("),
+        (GroupClock, "is_plausible", "if time_s < self.agreed_s or (", "if False and ("),
         (Execution, "_execute_batch", "self._is_before_record(time_s, time_ms)", "False"),
     ),
     defect(
