@@ -54,7 +54,7 @@ class Client:
         self._weak = config.WEAK_QUORUM
         self._replica_count = config.REPLICA_COUNT
         self._read_flags = wire.FLAG_READ_ONLY
-        self._unordered = False  # see early.py
+        self.is_unordered = False  # see early.py
         self._operation_length_max = config.REQUEST_LENGTH_MAX
         self._repair_ms = config.REPAIR_MS
         self._retry_ms = config.RETRY_MS
@@ -214,7 +214,7 @@ class Client:
         self.done = True
         self.acknowledged += 1
         self.latency_ms = elapsed(now, self._since)
-        if self._retries_of_this == 0 and not self._unordered:
+        if self._retries_of_this == 0 and not self.is_unordered:
             usual = min(self.latency_ms, self._retry_ms)
             if self._smoothed:
                 self._smoothed += usual - self._smoothed // _SMOOTHING

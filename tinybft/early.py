@@ -41,18 +41,18 @@ class EarlyClient(Client):
     def submit(self, operation, length, now, read_only=False):
         if self.busy:
             return False
-        self._unordered = read_only and self._reads_unordered
+        self.is_unordered = read_only and self._reads_unordered
         self._final = 0
         return Client.submit(self, operation, length, now, read_only)
 
     @micropython.native
     def _send_request(self, first):
         # Inside of a pre-prepare nobody would answer it.
-        Client._send_request(self, first and not self._unordered)
+        Client._send_request(self, first and not self.is_unordered)
 
     @micropython.native
     def tick(self, now):
-        if not self._unordered:
+        if not self.is_unordered:
             Client.tick(self, now)
         elif self.busy and elapsed(now, self._sent_at) >= self._delay:
             self._fall_back(now)
@@ -64,7 +64,7 @@ class EarlyClient(Client):
         buf[0] = wire.VERSION << 4 | wire.FLAG_READ_ONLY
         self._seal(self._length - tags * self._auth.tag_length)
         self.fallbacks += 1
-        self._unordered = False
+        self.is_unordered = False
         self._reported = self._final = 0
         self._result_of = -1
         self._retries_of_this += 1
@@ -89,7 +89,7 @@ class EarlyClient(Client):
     @micropython.native
     def _is_known(self, flags, sender):
         """True if a reply with these flags tells nothing new, or answers the other request."""
-        if (flags & wire.FLAG_UNORDERED != 0) != self._unordered:
+        if (flags & wire.FLAG_UNORDERED != 0) != self.is_unordered:
             return True
         if self._final >> sender & 1:
             return flags & (_EARLY | wire.FLAG_DIGEST) != 0
@@ -114,7 +114,7 @@ class EarlyClient(Client):
                 self._result_of = sender
         if self._result_of >= 0 and self._is_enough(self._result_of):
             self._complete(now)
-        elif self._unordered and not self._may_agree():
+        elif self.is_unordered and not self._may_agree():
             self._fall_back(now)
 
     @micropython.native

@@ -30,7 +30,7 @@ from tinybft.slots import COMMITTED, PREPARED
 
 
 class Reads:
-    """`waiting`: how many reads are held."""
+    """`waiting`: how many reads are held; `context`: that of all of them."""
 
     def __init__(self, core):
         config = core.config
@@ -44,8 +44,8 @@ class Reads:
         self._answered = [0] * config.CLIENT_COUNT  # request id
         self._answered_at = [0] * config.CLIENT_COUNT
         self._header = bytearray(wire.HEADER_LENGTH)
-        self._context = Context()
-        self._context.read_only = True
+        self.context = Context()
+        self.context.read_only = True
 
     @micropython.native
     def on_request(self, buf, local=False):
@@ -126,7 +126,7 @@ class Reads:
             return  # the client has it, or its next one, ordered
         length = core.wire.body_end(header) - wire.HEADER_LENGTH
         bulk.get(at + wire.HEADER_LENGTH, core.execution.operation, 0, length)
-        context = self._context
+        context = self.context
         context.client_id = client
         context.seqno = core.progress.last_executed
         context.time_s = core.clock.agreed_s
