@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.sim.durability_bugs import DURABILITY_DEFECTS
+from tests.sim.early_bugs import EARLY_DEFECTS
+from tests.sim.early_hunts import EARLY_HUNTS
 from tests.sim.hunts import PROTOCOL_HUNTS
 from tests.sim.power_hunts import POWER_HUNTS
 from tests.sim.source_edits import defect, edited
@@ -281,8 +283,9 @@ DEFECTS = (
         (ViewChange, "settle", "and self._is_wanted()", ""),
     ),
     *DURABILITY_DEFECTS,
+    *EARLY_DEFECTS,
 )  # fmt: skip
-HUNTS = PROTOCOL_HUNTS | POWER_HUNTS
+HUNTS = PROTOCOL_HUNTS | POWER_HUNTS | EARLY_HUNTS
 
 
 class Stuck(Exception):

@@ -25,20 +25,21 @@ class Open:
 
 
 class Linear:
-    """`told`: the highest seqno that some client knows of. `fail(oracle, words)` raises."""
+    """`told`: the highest seqno that some client knows of; `early`: what was accepted and is not
+    yet committed, {(client, request id): reply}. `fail(oracle, words)` raises."""
 
     def __init__(self, reference, fail):
         self.told = 0
         self.height = 0
         self._reference = reference
         self._fail = fail
-        self._early = {}  # (client, request id): reply that was accepted and not yet committed
+        self.early = {}
         self._open = {}  # (client, request id): Open
         self._states = {0: (reference.content(), None)}  # seqno: (state behind it, its time)
 
     def begun(self, key):
         self._open = {k: v for k, v in self._open.items() if k[0] != key[0]}
-        self._open[key] = Open(self.told, set(self._early))
+        self._open[key] = Open(self.told, set(self.early))
 
     def extended(self, seqno, ran):
         """The group has committed `seqno`."""
@@ -53,7 +54,7 @@ class Linear:
 
     def committed(self, key, reply, seqno):
         """An operation was executed. True if its client knows the reply already."""
-        early = self._early.pop(key, None)
+        early = self.early.pop(key, None)
         if early is None:
             return False
         if early != reply:
@@ -68,7 +69,7 @@ class Linear:
 
     def told_early(self, key, reply):
         """A client accepted a reply to what no correct replica has committed yet."""
-        self._early[key] = reply
+        self.early[key] = reply
 
     def told_ordered(self, key, seqno):
         """A client accepted the reply of an operation that was committed as `seqno`."""
@@ -96,6 +97,6 @@ class Linear:
 
     def check_survival(self):
         """When all are level: what was told early is committed."""
-        for client, number in self._early:
+        for client, number in self.early:
             words = "was told a reply that nobody committed"
             self._fail("S8", f"client {client}, request {number}: {words}")

@@ -39,6 +39,9 @@ class Liveness:
         self._rejoin(ms)
         self._answers(late, ms)
         self._deciding_votes(ms)
+        if not sim.run_until(lambda: not sim.oracles.linear.early, ms):
+            sim.oracles.linear.check_survival()
+        self._settle(ms)
         sim.oracles.check_survival()
         return {
             "operations": len(handles),
