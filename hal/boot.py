@@ -61,7 +61,8 @@ def start(service, config=None):
     hal.crypto = Crypto(node_id, keys, config.TAG_LENGTH)
     node = Node(hal, config, service, memory)
     gc.collect()
-    print("tinybft: replica %d of group %d serves" % (node_id, config.GROUP_ID))
+    role = "replica" if node.replica else "client"
+    print("tinybft: %s %d of group %d serves" % (role, node_id, config.GROUP_ID))
     return node
 
 
@@ -69,7 +70,7 @@ def format_memory(config=None):
     """Make this board's non-volatile memory that of a new replica: once, before its first start.
 
     What it holds is given up. Requires an identity. A node that runs is stopped: restart the
-    board then.
+    board then. Raises StoreError if a chip is write-protected: some acknowledge all the same.
     """
     if config is None:
         from tinybft import config
@@ -86,4 +87,6 @@ def format_memory(config=None):
         store = node.hal.store
         node.hal.background(None)
         node.stopped = "format_memory"
+    for address in getattr(store, "chip_starts", ()):  # what lies there is given up
+        store.check_writable(address)
     format_store(store, config, node_id, digest_into)

@@ -46,8 +46,6 @@ from tinybft.slot_records import SlotRecords
 
 
 class Durability(SlotRecords):
-    is_durable = True
-
     def __init__(self, core, store, recovery):
         config = core.config
         table = areas(config)

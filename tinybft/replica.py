@@ -25,7 +25,6 @@ from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
 from tinybft.clock import GroupClock
 from tinybft.compat import micropython
-from tinybft.durability import Durability
 from tinybft.execution import Execution
 from tinybft.faults import Faults
 from tinybft.handover import Handover
@@ -33,7 +32,6 @@ from tinybft.newview import NewView
 from tinybft.post import Post
 from tinybft.progress import Progress
 from tinybft.quorum import Quorum
-from tinybft.recovery import Recovery
 from tinybft.requests import Replies, Requests
 from tinybft.scrub import Scrub
 from tinybft.slots import Slots
@@ -73,10 +71,7 @@ class Core:
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
     def join(self, service):
-        self.durability = Volatile()
-        if self.config.DURABLE:
-            self.durability = Durability(self, self.store, Recovery(self, self.store))
-            self.durability.identity.read()  # another one's memory is refused untouched
+        self.durability = self._durability()
         if self.storage.blocks:
             self.storage.blocks.clear(self.state.length)
         self.status = Status(self)
@@ -92,7 +87,30 @@ class Core:
         self.claims = Claims(self)
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
-        self.scrub = Scrub(self)
+        self.scrub = self._scrub()
+        self._join_execution(service)
+        self.state.take_checkpoint(0)
+        self.durability.recover()
+
+    def _durability(self):
+        """Imported where it is needed: its modules take memory."""
+        if not self.config.DURABLE:
+            return Volatile()
+        from tinybft.durability import Durability
+        from tinybft.recovery import Recovery
+
+        durability = Durability(self, self.store, Recovery(self, self.store))
+        durability.identity.read()  # another one's memory is refused untouched
+        return durability
+
+    def _scrub(self):
+        if not self.config.DURABLE:
+            return Scrub(self)
+        from tinybft.scrub_records import RecordScrub
+
+        return RecordScrub(self)
+
+    def _join_execution(self, service):
         if self.config.READ_ONLY:
             from tinybft.reads import Guarded, Reads
 
@@ -106,8 +124,6 @@ class Core:
         else:
             self.replies = Replies(self)
             self.execution = Execution(self, service)
-        self.state.take_checkpoint(0)
-        self.durability.recover()
 
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""

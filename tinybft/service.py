@@ -133,42 +133,6 @@ class AppState:
         self.write(offset, filler, 0, length)
 
 
-class StoredAppState(AppState):
-    """The same with the state outside of RAM: no `view`, each reading is a copy."""
-
-    def __init__(self, state):
-        self._state_read = state.read
-        self._prepare(state, state.app_length)
-        self._octets = bytearray(64)
-
-    def read(self, offset, out, at, length):
-        self._state_read(offset, out, at, length)
-
-    def equal(self, offset, buf, at, length):
-        octets = self._octets
-        while length:
-            part = length if length < 64 else 64
-            self._state_read(offset, octets, 0, part)
-            if not equal(octets, 0, buf, at, part):
-                return False
-            offset += part
-            at += part
-            length -= part
-        return True
-
-    def get_u8(self, offset):
-        self._state_read(offset, self._octets, 0, 1)
-        return self._octets[0]
-
-    def get_u16(self, offset):
-        self._state_read(offset, self._octets, 0, 2)
-        return get_u16(self._octets, 0)
-
-    def get_u32(self, offset):
-        self._state_read(offset, self._octets, 0, 4)
-        return get_u32(self._octets, 0)
-
-
 def app_state(state, service):
     """What `service` gets of a State. ValueError: it needs `view`, and the state is not in RAM."""
     if state.view is not None:
@@ -180,4 +144,6 @@ def app_state(state, service):
             + '" reads state.view, which [storage] state = "nvm" does not have: choose "mirror"'
             + ' or "ram", or let it use state.read, get_u16, ... and say reads_view = False'
         )
+    from tinybft.service_stored import StoredAppState
+
     return StoredAppState(state)

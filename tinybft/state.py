@@ -34,7 +34,6 @@ Allocates: nothing but inside `digest_into` (and for sequence numbers from 2**30
 from tinybft.bulk import InRam
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, fill
-from tinybft.pages import DirtyPages
 from tinybft.partition import (
     ENTRY_LENGTH,
     SCRATCH_LENGTH,
@@ -104,7 +103,11 @@ class State:
         self.installing = False
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
         interior_count = self.tree.root + 1 - self.tree.leaf_count
-        self.dirty = DirtyPages(config) if config.STATE_DURABLE else None
+        self.dirty = None
+        if config.STATE_DURABLE:
+            from tinybft.pages import DirtyPages
+
+            self.dirty = DirtyPages(config)
         self._block_length = config.BLOCK_LENGTH
         self._scratch = fields("scratch")
         self._modified = fields("modified")

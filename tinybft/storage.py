@@ -15,9 +15,7 @@ VIEW-CHANGE messages stay in RAM in every mode: the decision about a new view re
 random, entry by entry, over and over.
 """
 
-from tinybft.bulk import InRam, InStore
-from tinybft.identity import require_room
-from tinybft.layout import BATCH_TIME_LENGTH, SLOT_HEADER_LENGTH, areas, slot_length
+from tinybft.bulk import InRam
 from tinybft.memory import body_length, is_in_store, message_length
 
 
@@ -27,15 +25,17 @@ class Storage:
     def __init__(self, config, memory, store):
         self._store = store
         self._window = memory.window
-        self._areas = areas(config)
+        self._config = config
         # Where the state's are None `State` makes them from its own fields.
         self.blocks = self.pool = None
         if len(memory.window):
+            from tinybft.identity import require_room
+
             require_room(store, config)
         body = body_length(config)
         reply = message_length(config, "REPLY")
         if is_in_store(config, "STORAGE_AGREEMENT"):
-            self.bodies = self._stored("slots", slot_length(config))
+            self.bodies = self._stored("slots")
         else:
             self.bodies = InRam(memory.bodies, body)
         if is_in_store(config, "STORAGE_EVENT"):
@@ -48,8 +48,13 @@ class Storage:
             self.blocks = self._stored("blocks", config.BLOCK_LENGTH)
             self.pool = self._stored("pool", config.BLOCK_LENGTH)
 
-    def _stored(self, area, stride):
-        address = self._areas[area]
+    def _stored(self, area, stride=0):
+        """Imported where it is needed: its modules take memory."""
+        from tinybft.bulk_store import InStore
+        from tinybft.layout import BATCH_TIME_LENGTH, SLOT_HEADER_LENGTH, areas, slot_length
+
+        address = areas(self._config)[area]
         if area == "slots":
+            stride = slot_length(self._config)
             address += SLOT_HEADER_LENGTH + BATCH_TIME_LENGTH  # durability.py's, before bodies
         return InStore(self._store, address, stride, self._window)

@@ -6,7 +6,6 @@ class Volatile:
 
     abstains = False
     trusted_at_boot = True
-    is_durable = False
 
     def recover(self):
         pass

@@ -13,7 +13,8 @@ from tools.refusal import Refusal
 
 COMMANDS = {
     "config": "tools.config:config",
-    "memory": "tools.memory:memory",
+    "memory": "tools.memory.command:memory",
+    "energy": "tools.energy:energy",
     "keys": "tools.keys:keys",
     "cluster": "tools.cluster.commands:cluster",
     "status": "tools.cluster.commands:status",

@@ -15,8 +15,8 @@ from tools.virt.group import Group
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def group_or_skip(path, config_path, **options):
-    """A Group, its firmware built; skips the test where the tools or the sources are missing."""
+def skip_without_boards():
+    """Skip the test where the tools or the sources of emulated boards are missing."""
     if shutil.which(QEMU) is None or shutil.which(virt.COMPILER) is None:
         pytest.skip(f"no emulated boards: apt-get install {virt.PACKAGES}")
     try:
@@ -24,6 +24,11 @@ def group_or_skip(path, config_path, **options):
             virt.fetched(package, virt.SOURCES_FOLDER)
     except Refusal as refusal:
         pytest.skip(f"no emulated boards: {refusal}")
+
+
+def group_or_skip(path, config_path, **options):
+    """A Group, its firmware built; skips the test where there are no emulated boards."""
+    skip_without_boards()
     return Group(path, config_path, **options)
 
 

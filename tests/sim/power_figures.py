@@ -31,7 +31,7 @@ from tests.sim.transfer_figures import Blocks
 from tinybft.apps.kv import KeyValueStore
 from tinybft.layout import areas
 from tools.config import load, named_files
-from tools.memory import compared
+from tools.memory.sums import compared
 from tools.simulate import operations
 from tools.simulate.configs import configuration
 from tools.simulate.sim import Sim

@@ -2,7 +2,7 @@
 
     {"measure": "group", ...}      instructions of a whole group in this one machine (stories.py)
     {"measure": "profile", ...}    the same by function (functions.py)
-    {"measure": "collection", ...} of the garbage collector, on a heap of that length
+    an identity, "measure": "objects"    its heap by module and by class (objects.py)
     an identity                    heap in use by one replica, started as any board starts it
 
 Nothing is printed, and no interrupt comes, before all is measured: a run is the same
@@ -42,9 +42,21 @@ def main(bare):
         from counting.functions import profile
 
         result = profile(wanted)
+    elif measure == "objects":
+        from counting.objects import tell as tell_objects
+
+        result = tell_objects(started)
     else:
         result = heap(bare)
     print(RESULT + json.dumps(result))
+
+
+def started():
+    """A replica, by the lines of a board's main.py."""
+    from hal.boot import boot
+    from tinybft.apps.kv import KeyValueStore
+
+    return boot(KeyValueStore(), background=False)
 
 
 def heap(bare):

@@ -107,7 +107,7 @@ def test_upgrade_keeps_identity(folder, boards, built, keys):
     before = [nvs_of(board) for board in boards]
     firmware(built, version="v1.30.0")
     text = done("flash", boards)
-    assert [nvs_of(board) for board in boards] == before
+    assert [nvs_of(board) for board in boards] == nvs_before
     for node_id, board in enumerate(boards):
         assert_holds(board, built)
         line = next(line for line in text.splitlines() if line.startswith(board.url))
@@ -130,10 +130,12 @@ def test_with_the_flasher_stub(board, built, keys):
     assert_holds(board, built)
 
 
-def test_stopped_by_the_user(boards, built, keys):
+def test_stopped_by_the_user(boards, built, keys, request):
     """Ctrl-C amid a write: the boards say what state they are in, and restart."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in background jobs
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, before))
     done("provision", boards)
-    before = [nvs_of(board) for board in boards]
+    nvs_before = [nvs_of(board) for board in boards]
     pressed = []
 
     def press():
@@ -146,7 +148,7 @@ def test_stopped_by_the_user(boards, built, keys):
     result = tinybft("flash", boards)
     assert result.exit_code == 2
     assert "stopped: writing the bootloader.bin failed; the board cannot start" in result.stderr
-    assert [nvs_of(board) for board in boards] == before
+    assert [nvs_of(board) for board in boards] == nvs_before
     boards[0].flash.on_block = None
     done("flash", boards)
     assert_holds(boards[0], built)
