@@ -32,8 +32,8 @@ class Measure:
         self.calls.clear()
         self.bytes.clear()
 
-    def call(self, name, function, a, b=None, c=None):
-        """Call `function(a)`, (a, b) or (a, b, c) as one of the calls of that name."""
+    def call(self, name, function, a, b=None, c=None, d=None):  # noqa: PLR0913
+        """Call `function` with one to four arguments as one of the calls of that name."""
         self.begin()
         try:
             # Written out, because a call with *args may allocate.
@@ -41,8 +41,10 @@ class Measure:
                 function(a)
             elif c is None:
                 function(a, b)
-            else:
+            elif d is None:
                 function(a, b, c)
+            else:
+                function(a, b, c, d)
         except MemoryError as error:
             self.end(name)
             self.failures.append(name)
