@@ -9,9 +9,10 @@ Matching is the result. Why one view: in different views the batches that were e
 may differ; 2f + 1 replicas that executed it tentatively in one view have prepared the same batch
 behind the same history, or are faulty, and f + 1 of them are correct.
 
-A read that is not ordered has one try: after the time of a retry, or when 2f + 1 cannot agree any
-more, the same operation is ordered, under the same request id, which no replica has executed. The
-replies to one of the two are no replies to the other. Allocates nothing outside hashing.
+A read that is not ordered has one try: when it takes longer than reads do, or when 2f + 1 cannot
+agree any more, the same operation is ordered, under the same request id, which no replica has
+executed. The replies to one of the two are no replies to the other. Allocates nothing outside
+hashing.
 """
 
 from tinybft import faults, wire
@@ -22,6 +23,7 @@ from tinybft.octets import copy, equal
 
 _REPORT_LENGTH = const(36)
 _EARLY = const(5)  # FLAG_TENTATIVE | FLAG_UNORDERED
+_SMOOTHING = const(8)
 
 
 class EarlyClient(Client):
@@ -36,6 +38,7 @@ class EarlyClient(Client):
             self._read_flags |= wire.FLAG_UNORDERED
         self._final = 0  # mask of replicas whose report is not early
         self._views = [0] * config.REPLICA_COUNT  # of the tentative reports
+        self._read_time = _SMOOTHING * config.RETRY_MS  # _SMOOTHING x the ms that a read takes
 
     @micropython.native
     def submit(self, operation, length, now, read_only=False):
@@ -43,7 +46,11 @@ class EarlyClient(Client):
             return False
         self.is_unordered = read_only and self._reads_unordered
         self._final = 0
-        return Client.submit(self, operation, length, now, read_only)
+        started = Client.submit(self, operation, length, now, read_only)
+        if self.is_unordered:
+            usual = self._repair_ms + 2 * self._read_time // _SMOOTHING
+            self._delay = min(usual, self._retry_ms)
+        return started
 
     @micropython.native
     def _send_request(self, first):
@@ -55,6 +62,8 @@ class EarlyClient(Client):
         if not self.is_unordered:
             Client.tick(self, now)
         elif self.busy and elapsed(now, self._sent_at) >= self._delay:
+            # Perhaps it was only late.
+            self._read_time = min(2 * self._read_time + _SMOOTHING, _SMOOTHING * self._retry_ms)
             self._fall_back(now)
 
     def _fall_back(self, now):
@@ -113,6 +122,9 @@ class EarlyClient(Client):
                 self.reply_length = length
                 self._result_of = sender
         if self._result_of >= 0 and self._is_enough(self._result_of):
+            if self.is_unordered:
+                passed = min(elapsed(now, self._since), self._retry_ms)
+                self._read_time += passed - self._read_time // _SMOOTHING
             self._complete(now)
         elif self.is_unordered and not self._may_agree():
             self._fall_back(now)

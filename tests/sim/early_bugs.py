@@ -26,6 +26,14 @@ EARLY_DEFECTS = (
         (Reads, "is_current", "or core.transfer.running or", "or"),
     ),
     defect(
+        "reads_of_the_wiped", "who abstains answers reads", "wiped_ahead",
+        (Reads, "is_current", "or core.durability.abstains", ""),
+    ),
+    defect(
+        "ahead_of_the_wiped", "who abstains executes tentatively", "wiped_ahead",
+        (TentativeExecution, "_run_ahead", "or core.durability.abstains", ""),
+    ),
+    defect(
         "reads_ordered", "replies to the two requests of a read are mixed", "told stale ahead",
         (EarlyClient, "_is_known", "(flags & wire.FLAG_UNORDERED != 0) != self.is_unordered",
          "False"),

@@ -233,6 +233,19 @@ def _dark(sim, draw):
     recover(sim, None)
 
 
+def _wiped(sim, draw):
+    """A replica comes back without memory, into the midst of reads and writes."""
+    load = ReadsAndWrites(sim, draw)
+    sim.run(draw.randrange(20, 80))
+    victim = draw.randrange(4)
+    sim.crash(victim)
+    sim.run(draw.randrange(1, 30))
+    sim.restart(victim, wipe=True)
+    sim.run(draw.randrange(100, 300))
+    load.stopped = True
+    recover(sim, None)
+
+
 EARLY_HUNTS = {
     hunt.name: hunt
     for hunt in (
@@ -256,6 +269,7 @@ EARLY_HUNTS = {
         Hunt("starved_reads", "the same, with reads", starved, options=BOTH),
         Hunt("deaf", "nobody may help who is starved", deaf, options=TENTATIVE),
         Hunt("fetched", "a replica misses checkpoints", fetched, options=BOTH),
+        Hunt("wiped_ahead", "one replica is wiped", _wiped, None, "mirror", BOTH),
         Hunt("dark_ahead", "power cuts after early replies", _dark, None, "mirror", BOTH),
     )
 }

@@ -33,11 +33,11 @@ class Requester:
     def _send(self, target, buf, length):
         self.sent.append((target, bytes(memoryview(buf)[:length])))
 
-    def reply(self, sender, result, flags=0, view=0):
+    def reply(self, sender, result, flags=0, view=0, number=1):
         config = self.config
         length = 16 + len(result) + config.TAG_LENGTH
         head = bytes((0x10 | flags, wire.REPLY)) + u16(sender) + u16(config.GROUP_ID)
-        buf = bytearray(head + u16(length) + u32(view) + u32(1) + result + bytes(16))
+        buf = bytearray(head + u16(length) + u32(view) + u32(number) + result + bytes(16))
         auth = Authenticator(config, sender, make_crypto(config, sender), self.wire)
         auth.seal_for(self.node_id, buf, 16 + len(result), 1)
         return self.client.on_reply(buf, self.now)
@@ -175,6 +175,22 @@ def test_a_read_is_ordered_after_the_time_of_a_retry():
     assert client.busy
     requester.reply(3, b"w")
     assert requester.accepted() == b"w" and not client.is_unordered
+
+
+def test_the_time_of_a_read_follows_reads():
+    requester = Requester(read_only=True)
+    client = requester.client
+    assert client.remaining_ms(0) == requester.config.RETRY_MS
+    client._read_time = 8 * 4
+    for k in range(1, 6):
+        for sender in (0, 1, 2):
+            requester.reply(sender, b"v", UNORDERED, number=k)
+        assert client.done and client.submit(b"op", 2, requester.now, True)
+        assert client.remaining_ms(requester.now) <= requester.config.REPAIR_MS + 8
+    before = client._read_time
+    requester.now += client.remaining_ms(requester.now)
+    client.tick(requester.now)
+    assert client.fallbacks == 1 and client._read_time > 2 * before
 
 
 def test_a_read_is_ordered_at_once_when_too_many_differ():

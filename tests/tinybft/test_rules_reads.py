@@ -11,8 +11,6 @@ ON = {"READ_ONLY": True}
 READ = wire.FLAG_READ_ONLY | wire.FLAG_UNORDERED
 
 
-
-
 class Reader(Recorder):
     """Writes nothing in a read."""
 
