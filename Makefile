@@ -47,7 +47,7 @@ $(STAMP): pyproject.toml tools/constraints.txt
 	rm -rf $(VENV)
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check \
-	  --constraint tools/constraints.txt --editable '.[dev]'
+	  --constraint tools/constraints.txt --editable '.[bench,dev]'
 	@touch $@
 
 clean:

@@ -14,7 +14,7 @@ and the REPL comes up without a node: a replica never runs with half of what it 
 import gc
 import sys
 
-from hal import HalError
+from hal import HalError, after_boot  # which is first: see there
 from hal.keys import KeyFileError
 from hal.store import StoreError
 from tinybft.request_ids import StoreError as UntrustedStore
@@ -60,6 +60,7 @@ def start(service, config=None):
 
     hal.crypto = Crypto(node_id, keys, config.TAG_LENGTH)
     node = Node(hal, config, service, memory)
+    after_boot.give_back()
     gc.collect()
     role = "replica" if node.replica else "client"
     print("tinybft: %s %d of group %d serves" % (role, node_id, config.GROUP_ID))

@@ -1,10 +1,16 @@
 """AES-CMAC on CPython, by the `cryptography` package; the interface of `cmac_cryptolib`."""
 
+import hashlib
+
 from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
 MESSAGE_LENGTH_MAX = 64
+
+
+def digest_into(buf, start, length, out, at):
+    out[at : at + 32] = hashlib.sha256(memoryview(buf)[start : start + length]).digest()
 
 
 class Cmac:
@@ -19,6 +25,15 @@ class Cmac:
         tag = self._tag(peer, buf, length)
         out[at : at + self._tag_length] = tag
         return tag is not self._zero
+
+    def macs_into(self, first, end, buf, length, out, at):  # noqa: PLR0913
+        count = 0
+        for peer in range(first, end):
+            if peer in self._keyed:
+                self.mac_into(peer, buf, length, out, at)
+                at += self._tag_length
+                count += 1
+        return count
 
     def mac_equal(self, peer, buf, length, tagged, tag_at):
         tag = self._tag(peer, buf, length)

@@ -1,4 +1,4 @@
-"""AES-CMAC (RFC 4493) on MicroPython: `cryptolib.aes` in CBC mode, in place, without allocation.
+"""AES-CMAC (RFC 4493) on MicroPython, `cryptolib.aes` in CBC mode, in place; and SHA-256.
 
     CMAC = the last block of CBC(message, last block ^ K1)           whole blocks
            the last block of CBC(message 0x80 0.., last block ^ K2)  otherwise
@@ -9,85 +9,78 @@ chaining value is remembered per key and xor-ed into the first block, which canc
 
     key row of 48 bytes:  0 K1 · 16 K2 · 32 chaining value = full tag of the previous call
 
-This is the hottest code of the product (some 15 calls per operation and replica): one machine
-code function does it all but the choice of the key. Nothing here allocates after `__init__`.
+This is the hottest code of the product (15 tags per operation and replica): `_chain` and its
+callers are machine code, and the tags of a multicast are one call. Nothing here allocates after
+`__init__`.
 """
+
+from hashlib import sha256
 
 import cryptolib
 import micropython
+from uctypes import bytearray_at
 
-from tinybft.octets import fill
+from tinybft.octets import copy, fill
 
 _CBC = 2
 
 
-# One function, because every call of another costs a fifth of a tag.
+# `bytearray_at` makes one object where a slice of a memoryview makes two: a fifth of a digest.
 @micropython.viper
-def _tag(  # noqa: C901, PLR0913, PLR0915
-    encrypt, views, scratch, row, message, length: int, claim: ptr8, at: int, count: int, put: int
-) -> bool:
-    """Tag message[0:length]; put=1 writes `count` bytes to claim[at:], put=0 compares them."""
-    if length < 0 or length > 64:
-        return False
-    block = ptr32(scratch)
-    src = ptr32(message)
-    key = ptr32(row)
-    bytewise = ptr8(scratch)
+def digest_into(buf, start: int, length: int, out, at: int):
+    """SHA-256 of buf[start : start + length] into out[at : at + 32]. Allocates."""
+    span = bytearray_at(uint(ptr8(buf)) + uint(start), length)
+    copy(out, at, sha256(span).digest(), 0, 32)
+
+
+# Addresses in local variables, 16 bytes a turn: an index a word costs four times as much.
+@micropython.viper
+def _chain(encrypt, views, scratch, row, message, length: int):  # noqa: PLR0915
+    """The full tag of message[0:length], at most 64 bytes, into the row at 32."""
+    to = int(ptr32(scratch))
+    at = int(ptr8(message))
     last = 0 if length == 0 else (length - 1) >> 4
-    words = length >> 2
-    i = 0
-    if int(src) & 3:
-        src8 = ptr8(message)
-        while i < words << 2:
-            bytewise[i] = src8[i]
-            i += 1
-    else:
-        while i < words:
-            block[i] = src[i]
-            i += 1
-    subkey = 0
+    end = to + (last << 4)
+    left = length
+    if at & 3 == 0:
+        while left >= 16:
+            ptr32(to)[0] = ptr32(at)[0]
+            ptr32(to)[1] = ptr32(at)[1]
+            ptr32(to)[2] = ptr32(at)[2]
+            ptr32(to)[3] = ptr32(at)[3]
+            to += 16
+            at += 16
+            left -= 16
+    key = int(ptr32(row))
+    subkey = key
     if length & 15 or length == 0:
-        subkey = 4
-        i = words
-        while i < (last + 1) << 2:
-            block[i] = 0
-            i += 1
-        tail = ptr8(message)
-        i = words << 2
-        while i < length:
-            bytewise[i] = tail[i]
-            i += 1
-        bytewise[length] = 0x80
-    end = last << 2
-    block[end] ^= key[subkey]
-    block[end + 1] ^= key[subkey + 1]
-    block[end + 2] ^= key[subkey + 2]
-    block[end + 3] ^= key[subkey + 3]
-    block[0] ^= key[8]
-    block[1] ^= key[9]
-    block[2] ^= key[10]
-    block[3] ^= key[11]
+        subkey += 16
+        ptr32(end)[0] = 0
+        ptr32(end)[1] = 0
+        ptr32(end)[2] = 0
+        ptr32(end)[3] = 0
+    while left > 0:
+        ptr8(to)[0] = ptr8(at)[0]
+        to += 1
+        at += 1
+        left -= 1
+    if subkey != key:
+        ptr8(to)[0] = 0x80
+    ptr32(end)[0] ^= ptr32(subkey)[0]
+    ptr32(end)[1] ^= ptr32(subkey)[1]
+    ptr32(end)[2] ^= ptr32(subkey)[2]
+    ptr32(end)[3] ^= ptr32(subkey)[3]
+    to = int(ptr32(scratch))
+    ptr32(to)[0] ^= ptr32(key)[8]
+    ptr32(to)[1] ^= ptr32(key)[9]
+    ptr32(to)[2] ^= ptr32(key)[10]
+    ptr32(to)[3] ^= ptr32(key)[11]
     view = views[last]
     encrypt(view, view)
-    key[8] = block[end]
-    key[9] = block[end + 1]
-    key[10] = block[end + 2]
-    key[11] = block[end + 3]
-    tag = ptr8(row)
-    i = 0
-    if put:
-        while i < count:
-            claim[at + i] = tag[32 + i]
-            i += 1
-        return True
-    difference = 0
-    present = 0
-    while i < count:
-        byte = claim[at + i]
-        difference |= byte ^ tag[32 + i]
-        present |= byte
-        i += 1
-    return difference == 0 and present != 0
+    ptr32(key)[8] = ptr32(end)[0]
+    ptr32(key)[9] = ptr32(end)[1]
+    ptr32(key)[10] = ptr32(end)[2]
+    ptr32(key)[11] = ptr32(end)[3]
 
 
 def _doubled(block):
@@ -122,37 +115,59 @@ class Cmac:
         self._views = (view[:16], view[:32], view[:48], view)
         self._tag_length = tag_length
 
-    @micropython.native
-    def mac_into(self, peer, buf, length, out, at):
-        encrypt = self._encrypt[peer] if 0 <= peer < self._count else None
-        if encrypt is not None and _tag(
-            encrypt,
-            self._views,
-            self._scratch,
-            self._rows[peer],
-            buf,
-            length,
-            out,
-            at,
-            self._tag_length,
-            1,
-        ):
-            return True
-        fill(out, at, self._tag_length, 0)
-        return False
+    @micropython.viper
+    def mac_into(self, peer: int, buf, length: int, out, at: int) -> bool:
+        return int(self.macs_into(peer, peer + 1, buf, length, out, at)) != 0
 
-    @micropython.native
-    def mac_equal(self, peer, buf, length, tagged, tag_at):
-        encrypt = self._encrypt[peer] if 0 <= peer < self._count else None
-        return encrypt is not None and _tag(
-            encrypt,
-            self._views,
-            self._scratch,
-            self._rows[peer],
-            buf,
-            length,
-            tagged,
-            tag_at,
-            self._tag_length,
-            0,
-        )
+    @micropython.viper
+    def macs_into(  # noqa: PLR0913
+        self, first: int, end: int, buf, length: int, out, at: int
+    ) -> int:
+        """The tags for the peers from `first` to `end` - 1 that have a key, one behind the other;
+        one of zeros if none has. Returns how many."""
+        encrypt = self._encrypt
+        rows = self._rows
+        tag_length = int(self._tag_length)
+        count = 0
+        octets = ptr8(out)
+        if first < 0 or length < 0 or length > 64:
+            end = first
+        elif end > int(self._count):
+            end = int(self._count)
+        while first < end:
+            row = rows[first]
+            if row:
+                _chain(encrypt[first], self._views, self._scratch, row, buf, length)
+                tag = int(ptr8(row)) + 32
+                i = 0
+                while i < tag_length:
+                    octets[at + i] = ptr8(tag)[i]
+                    i += 1
+                at += tag_length
+                count += 1
+            first += 1
+        if count == 0:
+            fill(out, at, tag_length, 0)
+        return count
+
+    @micropython.viper
+    def mac_equal(self, peer: int, buf, length: int, tagged: ptr8, tag_at: int) -> bool:
+        rows = self._rows
+        if peer < 0 or peer >= int(self._count) or length < 0 or length > 64:
+            return False
+        row = rows[peer]
+        if not row:
+            return False
+        _chain(self._encrypt[peer], self._views, self._scratch, row, buf, length)
+        tag = int(ptr8(row)) + 32
+        end = tag + int(self._tag_length)
+        claim = int(tagged) + tag_at
+        difference = 0
+        present = 0
+        while tag < end:
+            byte = ptr8(claim)[0]
+            difference |= byte ^ ptr8(tag)[0]
+            present |= byte
+            claim += 1
+            tag += 1
+        return difference == 0 and present != 0

@@ -24,7 +24,8 @@ MESSAGE = (
     (8194, 0),  # META-DATA
     (5991, 0),  # DATA
 )
-EXECUTED_US = 4103  # a batch, in the step that executes it; checkpoints included
+EXECUTED_US = 2370  # a batch, in the step that executes it
+CHECKPOINT_US = 3465  # to take a checkpoint, after the replies have left
 SUBMIT = (750, 1872)  # a request of one's own
 CLIENT_REPLY = (439, 3213)  # at a node that is a client only
 DROPPED_US = 286  # a message of no use: one that such a node overhears, garbage

@@ -66,6 +66,7 @@ class Radio:
         self.frame_count = 0
         self.collision_count = 0
         self.overflow_count = 0
+        self.on_frame = None  # (octets of the message, end in us) as a frame begins
         long_slot = rate in _DSSS
         self.difs_us = 50 if long_slot else 28
         self.slot_us = 20 if long_slot else 9
@@ -145,6 +146,8 @@ class Radio:
             self.busy_us += duration
             end = max(end, now + duration)
             self._on_air.append((message, number))
+            if self.on_frame:
+                self.on_frame(message.octets, now + duration)
             del self._slots[number]
         if len(winners) > 1:
             self.collision_count += 1

@@ -58,7 +58,7 @@ class Agreement:
         fault = self._misplaced(buf, number) or self._unwanted(known, sender, buf)
         if fault:
             return fault
-        if not self.core.auth.check(buf, wire.PRE_PREPARE, sender):
+        if not self.core.auth.check(buf, sender):
             return faults.MAC
         base = self.slots.open(number)
         self.note(number)
@@ -114,7 +114,7 @@ class Agreement:
         known = self.slots.find(number)
         if known >= 0 and not self._needs_vote(known, kind, sender):
             return faults.NOT_NEEDED
-        if not self.core.auth.check(buf, kind, sender):
+        if not self.core.auth.check(buf, sender):
             return faults.MAC
         self.note(number)
         return self._count_vote(self.slots.open(number), kind, sender, buf)

@@ -12,10 +12,25 @@ The crypto provider is injected. Nothing allocates outside `crypto.digest_into`.
 
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill
-from tinybft.wire import DIGEST_LENGTH, FETCH, HEADER_LENGTH, REPLY, REQUEST
+from tinybft.wire import DIGEST_LENGTH
 
 _DIRECT_MAX = const(64)
 _LONG_LENGTH = const(48)  # header 16 + digest 32
+# As in wire.py: a constant is inlined only in the module that defines it.
+_REPLY = const(5)
+_FETCH = const(11)
+_HEADER_LENGTH = const(16)
+_DIGEST_LENGTH = const(32)
+
+
+@micropython.viper
+def _tag_count(kind: int, sender_id: int, replica_count: int) -> int:
+    """Tags behind a message of this type and sender: `Wire.tag_count`."""
+    if kind == _REPLY or kind >= _FETCH:
+        return 1
+    if sender_id < replica_count:
+        return replica_count - 1
+    return replica_count
 
 
 class Authenticator:
@@ -24,42 +39,37 @@ class Authenticator:
     `digest` holds the SHA-256 of header and body of the message that was digested last.
     """
 
-    def __init__(self, config, node_id, crypto, wire):
+    def __init__(self, config, node_id, crypto):
         self._node_id = node_id
         self._replica_count = config.REPLICA_COUNT
         self.tag_length = config.TAG_LENGTH
-        # Offset of this node's tag behind the body, per sender of a multicast message.
-        self._tag_at = tuple(
-            wire.tag_index(REQUEST, sender, node_id) * config.TAG_LENGTH
-            for sender in range(config.CLIENT_COUNT)
-        )
-        self._body_end = wire.body_end
         self._mac_into = crypto.mac_into
+        self._macs_into = crypto.macs_into
         self._mac_equal = crypto.mac_equal
         self.digest_into = crypto.digest_into
         self._scratch = bytearray(_DIRECT_MAX)
-        self._input = self._scratch
-        self._input_length = 0
         self.digest = bytearray(DIGEST_LENGTH)
 
-    @micropython.native
-    def digest_message(self, buf, start, end):
+    @micropython.viper
+    def digest_message(self, buf, start: int, end: int):
         """SHA-256 of the message of `end` bytes (tags left out) at buf[start], into `digest`."""
         self.digest_into(buf, start, end, self.digest, 0)
 
-    @micropython.native
-    def seal(self, buf, end):
+    @micropython.viper
+    def seal(self, buf, end: int) -> int:
         """Append a tag for every replica but this node. Returns the length of the message.
 
         Requires: the header is complete, its length included.
         """
-        self._cover(buf, 0, end)
-        at = end
-        for receiver in range(self._replica_count):
-            if receiver != self._node_id:
-                self._mac_into(receiver, self._input, self._input_length, buf, at)
-                at += self.tag_length
-        return at
+        covered = buf
+        length = end
+        if end > _DIRECT_MAX:
+            self.digest_message(buf, 0, end)
+            covered = self._cover_digest(buf, 0)
+            length = _LONG_LENGTH
+        # This node has no key for itself, so its tag is left out.
+        count = self._macs_into(0, self._replica_count, covered, length, buf, end)
+        return end + int(count) * int(self.tag_length)
 
     @micropython.native
     def seal_for(self, receiver, buf, end, tag_count):
@@ -75,50 +85,58 @@ class Authenticator:
             # The place among the tags of a multicast message: the own entry is left out.
             skipped = self._node_id < self._replica_count and receiver > self._node_id
             at += (receiver - skipped) * self.tag_length
-        self._cover(buf, 0, end)
-        self._mac_into(receiver, self._input, self._input_length, buf, at)
+        covered = buf
+        length = end
+        if end > _DIRECT_MAX:
+            self.digest_message(buf, 0, end)
+            covered = self._cover_digest(buf, 0)
+            length = _LONG_LENGTH
+        self._mac_into(receiver, covered, length, buf, at)
         return end + tag_count * self.tag_length
 
-    @micropython.native
-    def check(self, buf, kind, sender_id, start=0):
-        """True if the message at buf[start] carries a good tag of its sender for this node."""
-        end = self._body_end(buf, start)
-        self._cover(buf, start, end)
-        return self._tag_matches(buf, start + end, kind, sender_id)
-
-    @micropython.native
-    def check_digested(self, buf, kind, sender_id, start=0):
-        """`check` of a message that `digest_message` has just digested: hashes it only once."""
-        end = self._body_end(buf, start)
-        if end <= _DIRECT_MAX:
-            self._cover(buf, start, end)
-        else:
-            self._cover_digest(buf, start)
-        return self._tag_matches(buf, start + end, kind, sender_id)
-
-    @micropython.native
-    def _tag_matches(self, buf, at, kind, sender_id):
-        if kind != REPLY and kind < FETCH:
-            at += self._tag_at[sender_id]
-        return self._mac_equal(sender_id, self._input, self._input_length, buf, at)
-
-    @micropython.native
-    def _cover(self, buf, start, end):
-        """Make `_input[:_input_length]` what the MAC of the message covers."""
+    @micropython.viper
+    def check(self, buf, sender_id: int) -> bool:
+        """True if the message in `buf` carries a good tag of its sender for this node."""
+        octets = ptr8(buf)
+        length = octets[6] | octets[7] << 8
+        tag_length = int(self.tag_length)
+        end = length - tag_length * int(_tag_count(octets[1], sender_id, self._replica_count))
         if end > _DIRECT_MAX:
-            self.digest_message(buf, start, end)
-            self._cover_digest(buf, start)
-            return
-        self._input_length = end
-        if start:
-            copy(self._scratch, 0, buf, start, end)
-            self._input = self._scratch
-        else:
-            self._input = buf
+            self.digest_message(buf, 0, end)
+        return bool(self._has_tag(buf, 0, end, sender_id))
 
-    @micropython.native
-    def _cover_digest(self, buf, start):
-        copy(self._scratch, 0, buf, start, HEADER_LENGTH)
-        copy(self._scratch, HEADER_LENGTH, self.digest, 0, DIGEST_LENGTH)
-        self._input = self._scratch
-        self._input_length = _LONG_LENGTH
+    @micropython.viper
+    def check_digested(self, buf, sender_id: int, start: int) -> bool:
+        """The same of the message at buf[start] that was digested last: it is not hashed again."""
+        octets = ptr8(buf)
+        length = octets[start + 6] | octets[start + 7] << 8
+        tag_length = int(self.tag_length)
+        count = int(_tag_count(octets[start + 1], sender_id, self._replica_count))
+        return bool(self._has_tag(buf, start, length - tag_length * count, sender_id))
+
+    @micropython.viper
+    def _has_tag(self, buf, start: int, end: int, sender_id: int) -> bool:
+        kind = ptr8(buf)[start + 1]
+        at = start + end
+        if kind != _REPLY and kind < _FETCH:  # a tag for each replica but the sender
+            place = int(self._node_id)
+            if sender_id < place and sender_id < int(self._replica_count):
+                place -= 1
+            at += place * int(self.tag_length)
+        covered = buf
+        length = end
+        if end > _DIRECT_MAX:
+            covered = self._cover_digest(buf, start)
+            length = _LONG_LENGTH
+        elif start:
+            covered = self._scratch
+            copy(covered, 0, buf, start, end)
+        return bool(self._mac_equal(sender_id, covered, length, buf, at))
+
+    @micropython.viper
+    def _cover_digest(self, buf, start: int):
+        """What the MAC of a long message covers: its header and its digest."""
+        scratch = self._scratch
+        copy(scratch, 0, buf, start, _HEADER_LENGTH)
+        copy(scratch, _HEADER_LENGTH, self.digest, 0, _DIGEST_LENGTH)
+        return scratch

@@ -6,6 +6,10 @@ the batch digest covers the canonical form, so it does not depend on which. Ever
 digest in the batch: whoever sends it, it proves itself. A batch of no requests is null, and its
 digest zeros.
 
+The requests of a batch have room for their bodies in a slot, and may change no more pages of the
+state than the budget of one batch (BATCH_PAGES_MAX). Both follow from the lengths in the entries,
+so the primary fills a batch by them, and a backup refuses one that breaks them before PREPARE.
+
 Allocates nothing outside hashing.
 """
 
@@ -23,6 +27,7 @@ class Batches:
         self._client_count = config.CLIENT_COUNT
         self._count_max = config.BATCH_COUNT_MAX
         self._inline_max = config.INLINE_LENGTH_MAX
+        self._pages_max = config.BATCH_PAGES_MAX
         self._next_client = 0
 
     # --- the primary: requests -> slot -> message ---
@@ -37,14 +42,17 @@ class Batches:
         slots = self.slots
         pending = core.requests
         room = slots.bodies_length_max
+        pages = self._pages_max
         count = 0
         client = self._next_client
         for _ in range(self._client_count):
             if pending.phase(client) == requests.WAITING and count < self._count_max:
                 length = pending.request_length(client)
-                if length <= room:
+                cost = core.execution.pages_max(client, length)
+                if length <= room and cost <= pages:
                     self._append(base, count, client)
                     room -= length
+                    pages -= cost
                     count += 1
                     self._next_client = client + 1 if client + 1 < self._client_count else 0
             client = client + 1 if client + 1 < self._client_count else 0
@@ -142,13 +150,17 @@ class Batches:
         slots.set_held(base, 0)
         at = wire.HEADER_LENGTH + wire.BATCH_HEADER_LENGTH
         room = slots.bodies_length_max
+        pages = self._pages_max
         for i in range(count):
             if buf[at] == wire.INLINE:
                 self._store_entry_of(base, i, buf, at + 1)
             else:
                 copy(slots.buf, slots.entry_at(base, i), buf, at + 1, wire.ENTRY_LENGTH)
-            room -= wire.entry_length(slots.buf, slots.entry_at(base, i))
-            if room < 0:
+            entry = slots.entry_at(base, i)
+            length = wire.entry_length(slots.buf, entry)
+            room -= length
+            pages -= core.execution.pages_max(wire.entry_client(slots.buf, entry), length)
+            if room < 0 or pages < 0:
                 return faults.BATCH
             if buf[at] == wire.INLINE:
                 self._authenticate(base, i, buf, at + 1)
@@ -185,7 +197,7 @@ class Batches:
         core = self.core
         client = wire.request_sender(buf, start)
         known = core.requests.holds(client, core.auth.digest, 0)
-        if known or core.auth.check_digested(buf, wire.REQUEST, client, start):
+        if known or core.auth.check_digested(buf, client, start):
             self.trust(base, index)
 
     @micropython.native

@@ -8,10 +8,9 @@ uses one copies in and out and does not know which:
     bulk.copy_to(at, other, to, length)     from one bulk field into another one
 
 A field is a row of places, `stride` bytes from one to the next; `at` counts from the first. A
-block of the state is a place that is also hashed and copied as a whole:
+block of the state is a place that is also hashed as a whole:
 
     bulk.open(place)                        its offset in `bulk.octets`, where it can be read now
-    bulk.copy_place(place, other, to)       the whole of it, into another field of its kind
 
 `InRam` is the one, `InStore` (bulk_store.py) the other. Spans are checked no more than in
 `octets`. Allocates nothing.
@@ -22,16 +21,13 @@ from tinybft.octets import copy
 
 
 class InRam:
-    """A field in the bytearray `buf`; `count` places that can be copied as a whole."""
+    """A field in the bytearray `buf`."""
 
     in_ram = True
 
-    def __init__(self, buf, stride, count=0):
+    def __init__(self, buf, stride):
         self.octets = buf
         self.stride = stride
-        self._view = memoryview(buf)
-        # One premade view per place: a slice store from it copies at the speed of C.
-        self._places = [self._view[i * stride : (i + 1) * stride] for i in range(count)]
 
     @micropython.native
     def put(self, at, buf, start, length):
@@ -48,11 +44,3 @@ class InRam:
     @micropython.native
     def open(self, place):
         return place * self.stride
-
-    @micropython.native
-    def copy_place(self, place, other, to):
-        other.put_place(to, self._places[place])
-
-    def put_place(self, place, octets):
-        at = place * self.stride
-        self._view[at : at + self.stride] = octets  # as native code this would allocate

@@ -9,7 +9,7 @@ from tinybft.octets import copy, fill
 
 class InStore:
     """A field of the store, its first place at `address`; needs `stride` bytes of window for
-    `open` and `copy_place`, any number of them for the rest."""
+    `open`, any number of them for the rest."""
 
     in_ram = False
 
@@ -61,9 +61,6 @@ class InStore:
     def open(self, place):
         self._store.read_into(self._address + place * self.stride, self.octets, self.stride)
         return 0
-
-    def copy_place(self, place, other, to):
-        self.copy_to(place * self.stride, other, to * self.stride, self.stride)
 
     def clear(self, length):
         """The first `length` bytes become zero, as a new bytearray is."""

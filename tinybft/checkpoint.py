@@ -141,7 +141,7 @@ class Checkpoints:
         is_news = number > self.peer_seqno(sender) or (stable and self._is_firmer(sender, number))
         if not votes and not is_news:
             return faults.NOT_NEEDED
-        if not self.core.auth.check(buf, wire.CHECKPOINT, sender):
+        if not self.core.auth.check(buf, sender):
             return faults.MAC
         if is_news:
             self._note_peer(buf, sender, number, stable)

@@ -22,6 +22,7 @@ from tinybft.requests import RESULT_INLINE_MAX
 _REPORT_LENGTH = const(36)
 _BY_DIGEST = const(0xFFFF)
 _SMOOTHING = const(8)
+_RETRIED_MAX = const(4)
 _EVERYBODY = const(-1)
 
 
@@ -60,6 +61,7 @@ class Client:
         self._retry_ms = config.RETRY_MS
         self._retry_max_ms = config.RETRY_MAX_MS
         self._smoothed = 0
+        self._retried = 0  # operations in a row
         self._request_id = 0
         self._reported = 0  # mask of replicas
         self._result_of = -1  # replica whose whole result is in `reply`
@@ -160,7 +162,7 @@ class Client:
             return faults.NOT_NEEDED
         if wire.flags(buf) & wire.FLAG_DIGEST and self._reported >> sender & 1:
             return faults.NOT_NEEDED
-        if not self._auth.check(buf, wire.REPLY, sender):
+        if not self._auth.check(buf, sender):
             return faults.MAC
         length = wire.length(buf) - self._auth.tag_length - wire.HEADER_LENGTH
         self.on_result(buf, length, sender, now)
@@ -214,11 +216,23 @@ class Client:
         self.done = True
         self.acknowledged += 1
         self.latency_ms = elapsed(now, self._since)
-        if self._retries_of_this == 0 and not self.is_unordered:
+        if not self.is_unordered:
+            self._learn_latency()
+        if self.on_done:
+            self.on_done(self)
+
+    @micropython.native
+    def _learn_latency(self):
+        if self._retries_of_this == 0:
             usual = min(self.latency_ms, self._retry_ms)
             if self._smoothed:
                 self._smoothed += usual - self._smoothed // _SMOOTHING
             else:
                 self._smoothed = usual * _SMOOTHING
-        if self.on_done:
-            self.on_done(self)
+            self._retried = 0
+        else:
+            # A retried one tells no latency (Karn). Many in a row are not loss: the group has
+            # become slower, and would be asked again for ever.
+            self._retried += 1
+            if self._retried > _RETRIED_MAX:
+                self._smoothed += 1 + self._smoothed // _SMOOTHING

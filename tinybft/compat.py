@@ -1,7 +1,10 @@
 """What differs between interpreters and firmwares, so that one source runs on all.
 
-`const` and the `@micropython.native` decorator are resolved by MicroPython's compiler and
-cost nothing there; on CPython they are the identity.
+`const` and the decorators `@micropython.native` and `@micropython.viper` are resolved by
+MicroPython's compiler and cost nothing there; on CPython they are the identity. So are viper's
+`ptr8(buffer)`, which CPython checks the bounds of, and `uint(number)`: a function that reads
+octets by `ptr8` alone, compares numbers of 32 bits as `uint` and stores `value & 255` is the same
+on both. Viper's functions have no default arguments.
 
 `set_interrupt_char(char)` says which character from the console raises KeyboardInterrupt (3 is
 Ctrl-C, -1: none does, each is an ordinary character) and returns the one before. Who masks Ctrl-C
@@ -29,6 +32,13 @@ except ImportError:
         @staticmethod
         def native(function):
             return function
+
+        viper = native
+
+    import builtins
+
+    builtins.ptr8 = lambda buf: buf
+    builtins.uint = int
 
 
 try:

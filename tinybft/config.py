@@ -6,7 +6,7 @@ values that all members of a group must share.
 """
 
 CONFIG_NAME = "default"
-CONFIG_HASH = "7463a683"
+CONFIG_HASH = "b5d51bec"
 
 # [group]
 FAULT_COUNT = 1
@@ -30,6 +30,7 @@ INLINE_LENGTH_MAX = 128
 # [state]
 STATE_LENGTH = 16384
 BLOCK_LENGTH = 1024
+BATCH_PAGES_MAX = 22
 
 # [authentication]
 TAG_LENGTH = 8
@@ -51,7 +52,7 @@ STORAGE_STATE = "ram"
 NVM_LENGTH = 0
 
 # [budget]
-RAM_MAX = 100000
+RAM_MAX = 64000
 
 # [transport]
 TRANSPORT = "unix"
@@ -84,27 +85,38 @@ WEAK_QUORUM = FAULT_COUNT + 1
 SLOT_COUNT = 2 * WINDOW
 # snapshots alive at once
 CHECKPOINT_COUNT = WINDOW // CHECKPOINT_INTERVAL + 1
-# blocks of the application
-STATE_BLOCK_COUNT = STATE_LENGTH // BLOCK_LENGTH
 # bytes per client in the replicated client table
 CLIENT_ENTRY_LENGTH = 40
 # execution record and client table, the library's part of the replicated state
 SYSTEM_LENGTH = 16 + CLIENT_ENTRY_LENGTH * CLIENT_COUNT
 # blocks of the whole replicated state
-BLOCK_COUNT = STATE_BLOCK_COUNT + (SYSTEM_LENGTH + BLOCK_LENGTH - 1) // BLOCK_LENGTH
-# old blocks kept for snapshots, the worst case
-POOL_BLOCK_COUNT = (CHECKPOINT_COUNT - 1) * BLOCK_COUNT
+BLOCK_COUNT = (STATE_LENGTH + SYSTEM_LENGTH + BLOCK_LENGTH - 1) // BLOCK_LENGTH
+# bytes copied at once of a block
+PAGE_LENGTH = 64 if BLOCK_LENGTH % 64 == 0 else 16
+# pages of the whole state
+PAGE_COUNT = BLOCK_COUNT * BLOCK_LENGTH // PAGE_LENGTH
+# pages of the application's part
+STATE_PAGE_COUNT = STATE_LENGTH // PAGE_LENGTH
+# pages of the library's part
+SYSTEM_PAGE_COUNT = (SYSTEM_LENGTH + PAGE_LENGTH - 1) // PAGE_LENGTH
+# pages that change from one checkpoint to the next, the worst case: of the application
+# what the budget of K batches allows, of the library all of them
+CHANGED_PAGES_MAX = (
+    min(CHECKPOINT_INTERVAL * BATCH_PAGES_MAX, STATE_PAGE_COUNT) + SYSTEM_PAGE_COUNT
+)
+# old pages kept for snapshots, see tinybft/snapshots.py
+POOL_PAGE_COUNT = (CHECKPOINT_COUNT - 1) * CHANGED_PAGES_MAX
+# pages of the application that the batches from low to high mark change: each of the
+# W batches as many as its budget, and between two checkpoints each page once
+WINDOW_PAGE_COUNT = min(WINDOW * BATCH_PAGES_MAX, (CHECKPOINT_COUNT - 1) * STATE_PAGE_COUNT)
 # what a replica said survives a power cut
 DURABLE = STORAGE_EVENT != "ram"
 # and so does the last stable checkpoint
 STATE_DURABLE = STORAGE_STATE != "ram"
-# bytes written at once of a block
-PAGE_LENGTH = 64 if BLOCK_LENGTH % 64 == 0 else 16
-# pages of the whole state
-PAGE_COUNT = BLOCK_COUNT * BLOCK_LENGTH // PAGE_LENGTH
 
 assert REPLICA_COUNT <= 31, "vote masks have 31 bits"
 assert CLIENT_COUNT >= REPLICA_COUNT, "every replica is a client too"
+assert CLIENT_COUNT <= 255, "a frame names its transmitter and its receiver in two bytes"
 assert WINDOW >= 2 * CHECKPOINT_INTERVAL, (
     "the window must hold two checkpoint intervals, or it stops until one is stable"
 )
@@ -122,8 +134,11 @@ assert INLINE_LENGTH_MAX <= MESSAGE_LENGTH_MAX, (
     "a request inside a pre-prepare is shorter than the message"
 )
 assert BLOCK_LENGTH % 16 == 0, "blocks must stay aligned for hashing and copying"
-assert STATE_LENGTH % BLOCK_LENGTH == 0, "the state consists of whole blocks"
-assert BLOCK_COUNT <= 65535, "a block is named by two bytes"
+assert STATE_LENGTH % PAGE_LENGTH == 0, "a page belongs to the application or to the library"
+assert PAGE_COUNT <= 65535, "a page of the state is named by two bytes"
+assert POOL_PAGE_COUNT - (CHECKPOINT_COUNT - 1) * SYSTEM_PAGE_COUNT >= WINDOW_PAGE_COUNT, (
+    "the snapshot pool has room for all that the batches of a window change"
+)
 assert REPAIR_MS <= RETRY_MS, "replicas repair among themselves before clients retry"
 assert RETRY_MS < STATUS_MS, "an idle replica speaks less often than a waiting client"
 assert STATUS_MS <= REQUEST_MS, "a lost proposal is noticed before the primary is suspected"

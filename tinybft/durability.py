@@ -208,7 +208,6 @@ class Durability(SlotRecords):
         length = len(self.stage) + len(self.known) + len(self.said)
         if self.image:
             length += self.image.bytes_reserved() + self.results.bytes_reserved()
-            length += self.core.state.dirty.bytes_reserved()
         return length
 
     def report(self):

@@ -89,7 +89,7 @@ class EarlyClient(Client):
             return faults.NOT_NEEDED
         if self._is_known(wire.flags(buf), sender):
             return faults.NOT_NEEDED
-        if not self._auth.check(buf, wire.REPLY, sender):
+        if not self._auth.check(buf, sender):
             return faults.MAC
         length = wire.length(buf) - self._auth.tag_length - wire.HEADER_LENGTH
         self.on_result(buf, length, sender, now)

@@ -9,6 +9,9 @@ and is covered by the same checkpoint digest (offsets from STATE_LENGTH):
     16  client table, 40 bytes per client: last executed request_id u32, result length u16,
         zero u16, then the result if it has at most 32 bytes, else its SHA-256
 
+An operation that changes more pages of the state than the service declares for it fails like one
+that raises: the write beyond the declaration is refused, on all replicas the same one.
+
 Execution looks at the client table again: a faulty primary may put one request into two
 batches. It reads this part of the state for every REQUEST that comes in: where the state is not
 in RAM a copy of this part is.
@@ -55,8 +58,32 @@ class Execution:
         self._header = bytearray(wire.HEADER_LENGTH)
         self._app_state = app_state(core.state, service)
         self._service = service
+        self._page_length = config.PAGE_LENGTH
+        self._is_bounded = config.BATCH_PAGES_MAX < config.STATE_PAGE_COUNT
+        if self._is_bounded:
+            self._require_declaration(config)
         service.setup(self._app_state)
         service.genesis(self._app_state)
+
+    # --- the budget of pages ---
+
+    def _require_declaration(self, config):
+        most = self._service.pages_max(config.REQUEST_LENGTH_MAX, self._page_length)
+        if most > config.BATCH_PAGES_MAX:
+            raise ValueError(
+                'service "%s" may change %d pages of the state with one operation, more than'
+                " [state] batch_pages_max = %d allows a batch: raise that, or lower"
+                " request_length_max, or let the service override pages_max"
+                % (self._service.name, most, config.BATCH_PAGES_MAX)
+            )
+
+    @micropython.native
+    def pages_max(self, client, length):
+        """Pages of the state that a REQUEST message of that length may change."""
+        if not self._is_bounded:
+            return 0
+        operation_length = self.core.wire.operation_length(client, length)
+        return self._service.pages_max(operation_length, self._page_length)
 
     # --- client table ---
 
@@ -183,14 +210,19 @@ class Execution:
 
     def call_service(self, length, result, context):
         """Run the service; one that fails gives the same error reply on every replica."""
+        service = self._service
+        if self._is_bounded:
+            self.state.allow(service.pages_max(length, self._page_length))
         try:
-            reply_length = self._service.execute(
+            reply_length = service.execute(
                 self._app_state, self.operation, length, result, context
             )
             if 0 <= reply_length <= self._reply_length_max:
                 return reply_length
         except Exception:  # noqa: BLE001 - whatever the application raises must stop here
             pass
+        finally:
+            self.state.allow(-1)  # what the library writes has places of its own
         self.core.faults.count(faults.SERVICE)
         result[0] = SERVICE_FAILED
         return 1

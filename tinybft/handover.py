@@ -86,7 +86,7 @@ class Handover:
         present = known >= 0 and slots.has(known, PRE_PREPARED)
         if present and self.core.quorum.is_weak(slots.commits(known)):
             return faults.NOT_NEEDED
-        if not self.core.auth.check(buf, wire.PRE_PREPARE, wire.sender(buf)):
+        if not self.core.auth.check(buf, wire.sender(buf)):
             return faults.MAC
         base = slots.open(number)
         self.core.agreement.note(number)
@@ -153,7 +153,7 @@ class Handover:
     def on_named(self, base, buf):
         """A PRE-PREPARE for a slot whose digest is known: that proves it, whoever sent it."""
         slots = self.slots
-        if not self.core.auth.check(buf, wire.PRE_PREPARE, wire.sender(buf)):
+        if not self.core.auth.check(buf, wire.sender(buf)):
             return faults.MAC
         copy(self._wanted, 0, slots.buf, slots.digest_at(base), 32)
         fault = self.core.batches.store(base, buf, self._wanted)

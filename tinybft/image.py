@@ -10,8 +10,8 @@ the old image, all of it.
     places     a bit per page: which of the two places counts
 
 A block that has not changed since genesis has no pages here: `genesis` lays it out at every
-boot. Which pages differ from the image is known by the bitmaps of `DirtyPages`, as long as all
-checkpoints since are held; after a state transfer whole blocks are written.
+boot. Which pages differ from the image is known by the copies that the snapshots own, as long
+as all checkpoints since are held; after a state transfer whole blocks are written.
 
 Allocates nothing but in `load`, which is for boot.
 """
@@ -35,9 +35,8 @@ class Image:
         self._state_length = config.BLOCK_COUNT * config.BLOCK_LENGTH
         self._modified = bytearray(4 * config.BLOCK_COUNT)
         self._places = bytearray(page_map_length(config))
+        self._changed = bytearray(page_map_length(config))  # since the image, for `advance`
         self._entry = bytearray(36)
-        self._first = -1
-        self._last = -1
 
     @micropython.native
     def _place(self, page):
@@ -58,32 +57,34 @@ class Image:
         if seqno == self.seqno:
             return
         snapshots = state.snapshots
-        self._last = snapshots.slot_of(seqno)
-        self._first = snapshots.slot_of(self.seqno)
+        held = snapshots.slot_of(self.seqno)
+        if held >= 0:
+            fill(self._changed, 0, len(self._changed), 0)
+            snapshots.mark_changes(held, snapshots.slot_of(seqno), self._changed)
         for index in range(self._block_count):
             state.entry_into(seqno, 0, index, self._entry, 0)
             modified = get_u32(self._entry, 0)
             known = get_u32(self._modified, 4 * index)
             if modified != known:
                 state.block_into(seqno, index, block, 0)
-                self._write_block(state, index, block, known == 0 or self._first < 0)
+                self._write_block(index, block, known == 0 or held < 0)
                 put_u32(self._modified, 4 * index, modified)
         self.seqno = seqno
 
     @micropython.native
-    def _write_block(self, state, index, block, whole):
+    def _write_block(self, index, block, whole):
         """Neighbours that go to the same place travel in one transfer."""
         first = index * self._pages_per_block
         end = first + self._pages_per_block
         page = first
         while page < end:
-            if not whole and not self._has_changed(state, page):
+            if not whole and not self._has_changed(page):
                 page += 1
                 continue
             place = 1 - self._place(page)
             start = page
             while page < end and 1 - self._place(page) == place:
-                if not whole and not self._has_changed(state, page):
+                if not whole and not self._has_changed(page):
                     break
                 self._places[page >> 3] ^= 1 << (page & 7)
                 page += 1
@@ -92,15 +93,9 @@ class Image:
             self._store.write(self._address(start, place), self._stage, length)
 
     @micropython.native
-    def _has_changed(self, state, page):
+    def _has_changed(self, page):
         """Between the image and the checkpoint that it is to become."""
-        snapshots = state.snapshots
-        slot = self._first
-        while slot != self._last:
-            slot = snapshots.after(slot)
-            if state.dirty.is_marked(slot, page):
-                return True
-        return False
+        return self._changed[page >> 3] >> (page & 7) & 1
 
     @micropython.native
     def put(self, out, at):
@@ -154,11 +149,10 @@ class Image:
     def mend(self, state, index, block):
         """Write a block of the image again; it counts once `put` is durable."""
         state.block_into(self.seqno, index, block, 0)
-        self._first = -1
-        self._write_block(state, index, block, True)
+        self._write_block(index, block, True)
 
     def bytes_reserved(self):
-        return len(self._modified) + len(self._places)
+        return len(self._modified) + len(self._places) + len(self._changed)
 
     def forget(self):
         """Nothing in it can be trusted: the next checkpoint is written whole."""

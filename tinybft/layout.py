@@ -100,7 +100,7 @@ def area_rows(config):
         blocks = config.BLOCK_COUNT
         rows += [
             ("blocks", blocks * config.BLOCK_LENGTH, "blocks x block_length"),
-            ("pool", config.POOL_BLOCK_COUNT * config.BLOCK_LENGTH, "pool blocks x block_length"),
+            ("pool", config.POOL_PAGE_COUNT * config.PAGE_LENGTH, "pool pages x page length"),
         ]
     if config.STORAGE_EVENT == "nvm":
         clients = config.CLIENT_COUNT
@@ -133,7 +133,7 @@ def durable_rows(config):
         pages = page_map_length(config)
         rows += [
             ("image", 4 * config.BLOCK_COUNT + pages, "blocks x 4, a bit per page"),
-            ("dirty", (config.CHECKPOINT_COUNT + 1) * pages, "(W/K + 2) x a bit per page"),
+            ("changed", pages, "a bit per page"),
             ("results", 4 * config.CLIENT_COUNT, "clients x request id 4"),
         ]
     return tuple([("durability",) + row + ("other",) for row in rows])

@@ -227,6 +227,12 @@ def region_rows(config):
     return tuple(rows)
 
 
+def _ring(config, fields, count, storage=None):
+    if is_in_store(config, storage):
+        return bytearray()
+    return bytearray(count * offsets(fields)["size"])
+
+
 class ClientMemory:
     """What a node needs that is a client only."""
 
@@ -242,21 +248,16 @@ class Memory:
     """One set of regions: bytearrays, all zero."""
 
     def __init__(self, config):
-        def ring(table, count, storage=None):
-            if is_in_store(config, storage):
-                return bytearray()
-            return bytearray(count * offsets(table(config))["size"])
-
-        self.slots = ring(slot_fields, config.SLOT_COUNT)
-        self.bodies = ring(body_fields, config.SLOT_COUNT, "STORAGE_AGREEMENT")
-        self.certificates = ring(certificate_fields, config.CHECKPOINT_COUNT)
-        self.peers = ring(peer_fields, config.REPLICA_COUNT)
-        self.pending = ring(pending_fields, config.CLIENT_COUNT)
-        self.requests = ring(request_fields, config.CLIENT_COUNT, "STORAGE_EVENT")
-        self.replied = ring(replied_fields, config.CLIENT_COUNT)
-        self.replies = ring(reply_fields, config.CLIENT_COUNT, "STORAGE_EVENT")
-        self.event = ring(event_fields, 1)
-        self.client = ring(client_fields, 1)
+        self.slots = _ring(config, slot_fields(config), config.SLOT_COUNT)
+        self.bodies = _ring(config, body_fields(config), config.SLOT_COUNT, "STORAGE_AGREEMENT")
+        self.certificates = _ring(config, certificate_fields(config), config.CHECKPOINT_COUNT)
+        self.peers = _ring(config, peer_fields(config), config.REPLICA_COUNT)
+        self.pending = _ring(config, pending_fields(config), config.CLIENT_COUNT)
+        self.requests = _ring(config, request_fields(config), config.CLIENT_COUNT, "STORAGE_EVENT")
+        self.replied = _ring(config, replied_fields(config), config.CLIENT_COUNT)
+        self.replies = _ring(config, reply_fields(config), config.CLIENT_COUNT, "STORAGE_EVENT")
+        self.event = _ring(config, event_fields(config), 1)
+        self.client = _ring(config, client_fields(config), 1)
         self.received = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
         self.sent = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
         self.window = bytearray(window_length(config))

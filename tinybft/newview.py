@@ -129,7 +129,7 @@ class NewView:
         if not self._is_confirmed(core.auth.digest):
             if self.is_held or sender == progress.replica_id:
                 return faults.NOT_NEEDED
-            if not core.auth.check_digested(buf, wire.NEW_VIEW, sender):
+            if not core.auth.check_digested(buf, sender, 0):
                 return faults.MAC
         if not self._is_well_formed(buf):
             return faults.FIELD
@@ -154,7 +154,7 @@ class NewView:
         sender = wire.sender(buf)
         if self._installed >> sender & 1:
             return faults.NOT_NEEDED
-        if not self.core.auth.check(buf, wire.VIEW_CHANGE_ACK, sender):
+        if not self.core.auth.check(buf, sender):
             return faults.MAC
         copy(self._buf, self._installs + sender * 32, buf, _ACK_DIGEST, 32)
         self._installed |= 1 << sender

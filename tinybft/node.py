@@ -97,7 +97,7 @@ class Node:
         self.in_background = False
         self._wire = Wire(config)
         self._received = memory.received
-        self.auth = Authenticator(config, self.node_id, hal.crypto, self._wire)
+        self.auth = Authenticator(config, self.node_id, hal.crypto)
         seed = bytearray(4)
         hal.entropy(seed)
         jitter = Jitter(get_u32(seed, 0))

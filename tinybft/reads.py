@@ -58,7 +58,7 @@ class Reads:
         if fault:
             return fault
         core = self.core
-        if not (local or core.auth.check(buf, wire.REQUEST, client)):
+        if not (local or core.auth.check(buf, client)):
             return faults.MAC
         # Its client was answered what it asked before.
         core.requests.set_phase(client, NONE)
@@ -172,6 +172,7 @@ class Guarded(Service):
         self.name = service.name
         self.state_length = service.state_length
         self.reads_view = service.reads_view
+        self.pages_max = service.pages_max
         self.setup = service.setup
         self.genesis = service.genesis
         self._execute = service.execute

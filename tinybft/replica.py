@@ -70,7 +70,7 @@ class Core:
         self.client = None
         self.null_digest = bytearray(wire.DIGEST_LENGTH)
 
-    def join(self, service):
+    def make_parts(self, service):
         self.durability = self._durability()
         if self.storage.blocks:
             self.storage.blocks.clear(self.state.length)
@@ -137,7 +137,7 @@ class Replica:
         self, config, replica_id, memory, auth, send, service, jitter, store=None
     ):
         core = Core(config, replica_id, memory, auth, send, jitter, store)
-        core.join(service)
+        core.make_parts(service)
         self.core = core
         self.progress = core.progress
         self._replica_id = replica_id
@@ -273,7 +273,7 @@ class Replica:
         sender = wire.sender(buf)
         if not core.status.may_answer(sender):
             return faults.RATE_LIMITED
-        if not core.auth.check(buf, wire.STATUS, sender):
+        if not core.auth.check(buf, sender):
             return faults.MAC
         core.status.on_status(buf)
         return 0

@@ -92,7 +92,7 @@ class Requests:
         if not wanted and number <= newest:
             return faults.NOT_NEEDED
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
-        authentic = local or core.auth.check_digested(buf, wire.REQUEST, client)
+        authentic = local or core.auth.check_digested(buf, client, 0)
         # A body that a slot waits for is believed by its digest, and trusted by its tag: by
         # this one, not only as the pending request, of which a faulty client may send several.
         # The own request that a peer relays back has no tag for this node: by digest only.
@@ -240,7 +240,7 @@ class Replies:
         if not local:
             if elapsed(now, self._sent_at[client]) < self._interval_ms:
                 return faults.RATE_LIMITED
-            if not core.auth.check(buf, wire.REQUEST, client):
+            if not core.auth.check(buf, client):
                 return faults.MAC
             self._sent_at[client] = now
         self.repeat(client, wire.seqno(buf))

@@ -9,10 +9,10 @@ piece is looked at, round and round:
     its pages in the image         against the digest that the image's checkpoint has for it
     a record                       against what RAM knows that it says
 
-Image and records: scrub_records.py. What is wrong is counted (`faults.ROTTEN`) and mended: a block from the image or by state
-transfer, the image and the records from RAM. Rewriting a rotten record in its place uses its old
-mark again: if the power goes meanwhile it is ROTTEN still, and not taken for one that was never
-written. Allocates nothing outside hashing.
+Image and records: scrub_records.py. What is wrong is counted (`faults.ROTTEN`) and mended: a
+block from the image or by state transfer, the image and the records from RAM. Rewriting a rotten
+record in its place uses its old mark again: if the power goes meanwhile it is ROTTEN still, and
+not taken for one that was never written. Allocates nothing outside hashing.
 """
 
 from tinybft import faults

@@ -22,6 +22,10 @@ same replies on every replica. Therefore `execute`
 * answers every operation, however malformed, with a reply; an exception is a bug in the
   service, and one that all replicas share;
 * under `ctx.read_only` writes nothing;
+* changes at most as many pages of the state as it declares (`pages_max`): the replicas keep old
+  pages for their snapshots, and their memory is bounded by that. A write beyond it is refused
+  with ValueError, before anything is changed; what the operation wrote before stays, as with any
+  other exception, and its client gets the error reply;
 * does not keep `op`, `reply` or `ctx`: all three are reused; what `reply` holds before is
   anything, on each replica something else.
 
@@ -48,6 +52,13 @@ class Service:
 
     def genesis(self, state):
         """Lay out the initial state, the same on all replicas; it starts as zeroes."""
+
+    def pages_max(self, length, page_length):
+        """Pages of the state, `page_length` bytes each (64 or 16) from its start on, that an
+        operation of `length` bytes may change. Depends on nothing else, and never falls with
+        `length`. Unless overridden: all pages of a state of `state_length` bytes.
+        """
+        return (self.state_length + page_length - 1) // page_length
 
     def execute(self, state, op, length, reply, ctx):
         """Execute op[:length], write the result into `reply`, return the result's length."""

@@ -1,67 +1,91 @@
-"""Snapshots of the held checkpoints: a ring of maps over one pool of block copies.
+"""Snapshots of the held checkpoints: what was overwritten since, in two rings.
 
-PBFT section 6.3: checkpoints are copy-on-write. A snapshot owns copies only of the blocks
-that changed between its checkpoint and the next; any other block of it is found in the next
-newer snapshot that owns one, or in the live state. Snapshots go oldest first, so a copy
-serves nobody any more when its owner goes.
+PBFT section 6.3: checkpoints are copy-on-write. Before a page of the state is written for the
+first time after a checkpoint, that snapshot gets a copy of the page as it was; before a
+checkpoint replaces an entry of the partition tree, the snapshot before it gets that entry. All
+else of a snapshot is found in the next newer one, or in the live state. Snapshots go oldest
+first, so copies are made and given up in the same order: a ring.
 
     field             per                    bytes  content
-    pool              pool entry      BLOCK_LENGTH  a block as it was at its owner's checkpoint
-    pool_entries      pool entry                36  its entry of the partition tree
-    pool_free         pool entry                 2  stack of the free pool entries
+    pool              page copy        PAGE_LENGTH  a page as it was at its owner's checkpoint
+    pool_pages        page copy                  2  its number
+    kept              entry                     36  entry of the partition tree as it was then
+    kept_nodes        entry                      2  its number
     snapshot_seqnos   snapshot                   4  the checkpoint
-    snapshot_counts   snapshot                   2  copies owned
-    snapshot_changed  snapshot x block           2  blocks owned, in the order of their change
-    snapshot_map      snapshot x block           2  pool entry + 1, or 0: not owned
-    snapshot_nodes    snapshot x interior       36  entry of the partition tree
-    snapshot_kept     snapshot x interior        1  1: the entry above is owned
+    snapshot_counts   snapshot                   4  page copies u16, entries u16 that it owns
 
-Why (CHECKPOINT_COUNT - 1) * BLOCK_COUNT pool entries are enough: held are at most the
-checkpoints low_mark, low_mark + K, ..., low_mark + W = high_mark, the last of which is never
-written over, because nothing above high_mark is executed before low_mark moves and the
-oldest snapshot is released. Every other one owns at most one copy of each block. (This is
-why W must be a multiple of K.) The assertions below catch a caller that breaks this.
+Why POOL_PAGE_COUNT = (CHECKPOINT_COUNT - 1) * CHANGED_PAGES_MAX page copies are enough: held
+are at most the checkpoints low_mark, low_mark + K, ..., low_mark + W = high_mark, the last of
+which is never written over, because nothing above high_mark is executed before low_mark moves
+and the oldest snapshot is released. (This is why W must be a multiple of K.) Every other one
+owns what the K batches behind it changed, each page once at most: of the library's part that
+is no more than all of it, of the application's neither that nor more than K * BATCH_PAGES_MAX,
+because
+* a batch is accepted by a correct replica only if the service declares for its operations
+  BATCH_PAGES_MAX pages or less together (batches.py), and what f + 1 correct replicas have not
+  accepted is never committed;
+* an operation changes no more than the service declared for it (`State.allow`).
+The entries that change with them are those of as many blocks, and of all interior nodes. The
+assertions below catch a caller that breaks this.
 
 The pool is a bulk field. Allocates nothing.
 """
 
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
 
 _ENTRY = const(36)
+_COUNTS = const(4)
+_ENTRIES_AT = const(2)  # in the counts
+
+
+class Ring:
+    """Places 0 .. limit - 1 in a circle, taken at the end, given back at both ends."""
+
+    def __init__(self, limit):
+        self.limit = limit
+        self.count = 0
+        self._first = 0
+
+    @micropython.native
+    def place(self, i):
+        """Of the i-th that is taken."""
+        i += self._first
+        return i if i < self.limit else i - self.limit
+
+    @micropython.native
+    def append(self):
+        assert self.count < self.limit, "snapshot pool full: executed above high_mark"
+        self.count += 1
+        return self.place(self.count - 1)
+
+    def drop_first(self, count):
+        self._first = self.place(count)
+        self.count -= count
+
+    def drop_last(self, count):
+        self.count -= count
 
 
 class Snapshots:
-    """`slot` is a place in the ring; slot -1 means not held."""
+    """`slot` is a place in the ring of snapshots; slot -1 means not held."""
 
-    def __init__(self, config, fields, pool, interior_count):
+    def __init__(self, config, fields, pool):
         self.count = 0
+        self.pages = Ring(config.POOL_PAGE_COUNT)
+        self.entries = Ring(len(fields("kept")) // _ENTRY)
         self._oldest = 0
         self._newest = -1
-        self._free_count = config.POOL_BLOCK_COUNT
         self._limit = config.CHECKPOINT_COUNT
-        self._block_count = config.BLOCK_COUNT
         self._block_length = config.BLOCK_LENGTH
-        self._interior_count = interior_count
+        self._page_length = config.PAGE_LENGTH
+        self._pages_per_block = config.BLOCK_LENGTH // config.PAGE_LENGTH
         self._pool = pool
-        self._entries = fields("pool_entries")
-        self._free = fields("pool_free")
+        self._numbers = fields("pool_pages")
+        self._kept = fields("kept")
+        self._nodes = fields("kept_nodes")
         self._seqnos = fields("snapshot_seqnos")
         self._counts = fields("snapshot_counts")
-        self._changed = fields("snapshot_changed")
-        self._map = fields("snapshot_map")
-        self._nodes = fields("snapshot_nodes")
-        self._kept = fields("snapshot_kept")
-        for entry in range(self._free_count):
-            put_u16(self._free, entry * 2, entry)
-        fill(self._map, 0, len(self._map), 0)
-
-    def newest_slot(self):
-        return self._newest
-
-    @property
-    def free_count(self):
-        return self._free_count
 
     def newest_seqno(self):
         """Requires: a snapshot is held."""
@@ -78,117 +102,129 @@ class Snapshots:
         for _ in range(self.count):
             if get_u32(self._seqnos, slot * 4) == seqno:
                 return slot
-            slot = self.after(slot)
+            slot = self._after(slot)
         return -1
 
-    def after(self, slot):
+    def _after(self, slot):
         """The next place in the ring."""
         slot += 1
         return 0 if slot == self._limit else slot
 
     # The newest snapshot while the state changes.
 
-    def own_copy(self, block, blocks):
-        """Effects: the newest snapshot owns a copy of this block. Not yet of its entry."""
-        assert self._free_count, "snapshot pool empty: executed above high_mark"
-        self._free_count -= 1
-        entry = get_u16(self._free, self._free_count * 2)
-        blocks.copy_place(block, self._pool, entry)
-        newest = self._newest
-        first = newest * self._block_count
-        count = get_u16(self._counts, newest * 2)
-        put_u16(self._map, (first + block) * 2, entry + 1)
-        put_u16(self._changed, (first + count) * 2, block)
-        put_u16(self._counts, newest * 2, count + 1)
+    @micropython.native
+    def keep_page(self, page, blocks):
+        """Effects: the newest snapshot owns a copy of this page."""
+        place = self.pages.append()
+        put_u16(self._numbers, place * 2, page)
+        length = self._page_length
+        blocks.copy_to(page * length, self._pool, place * length, length)
+        at = self._newest * _COUNTS
+        put_u16(self._counts, at, get_u16(self._counts, at) + 1)
+
+    @micropython.native
+    def keep_entry(self, node, entries):
+        """Effects: it owns the entry of this node, which the next checkpoint is to replace."""
+        place = self.entries.append()
+        put_u16(self._nodes, place * 2, node)
+        copy(self._kept, place * _ENTRY, entries, node * _ENTRY, _ENTRY)
+        at = self._newest * _COUNTS + _ENTRIES_AT
+        put_u16(self._counts, at, get_u16(self._counts, at) + 1)
 
     def changed_count(self):
-        """Blocks changed since the newest checkpoint."""
-        return get_u16(self._counts, self._newest * 2)
+        """Pages changed since the newest checkpoint."""
+        return get_u16(self._counts, self._newest * _COUNTS)
 
+    @micropython.native
     def changed(self, i):
-        """The i-th of them."""
-        return get_u16(self._changed, (self._newest * self._block_count + i) * 2)
+        """The number of the i-th of them."""
+        pages = self.pages
+        newest = get_u16(self._counts, self._newest * _COUNTS)
+        return get_u16(self._numbers, pages.place(pages.count - newest + i) * 2)
 
-    def keep_leaf(self, block, entries):
-        """Keep the tree entry of an owned block, before the next checkpoint replaces it."""
-        entry = get_u16(self._map, (self._newest * self._block_count + block) * 2) - 1
-        copy(self._entries, entry * _ENTRY, entries, block * _ENTRY, _ENTRY)
-
-    def keep_interior(self, node, entries):
-        """The same for the interior node of that number in `entries`."""
-        at = self._newest * self._interior_count + node - self._block_count
-        copy(self._nodes, at * _ENTRY, entries, node * _ENTRY, _ENTRY)
-        self._kept[at] = 1
-
-    def restore(self, block, blocks):
-        """Put the newest snapshot's copy of a block back into the live state."""
-        entry = get_u16(self._map, (self._newest * self._block_count + block) * 2) - 1
-        length = self._block_length
-        self._pool.copy_to(entry * length, blocks, block * length, length)
-
-    def forget_changes(self):
-        """Effects: the newest snapshot owns no copy any more."""
-        self._give_back(self._newest)
+    def restore(self, blocks):
+        """Effects: the live state is as the newest snapshot has it, which owns nothing then."""
+        pages = self.pages
+        length = self._page_length
+        count = self.changed_count()
+        for i in range(pages.count - count, pages.count):
+            place = pages.place(i)
+            page = get_u16(self._numbers, place * 2)
+            self._pool.copy_to(place * length, blocks, page * length, length)
+        pages.drop_last(count)
+        put_u16(self._counts, self._newest * _COUNTS, 0)
 
     # The ring.
 
     def open(self, seqno):
         """Effects: a new, newest snapshot that owns nothing."""
         assert self.count < self._limit, "checkpoint taken above high_mark"
-        slot = self.after(self._newest) if self.count else 0
+        slot = self._after(self._newest) if self.count else 0
         if not self.count:
             self._oldest = 0
         self.count += 1
         self._newest = slot
         put_u32(self._seqnos, slot * 4, seqno)
-        put_u16(self._counts, slot * 2, 0)
-        fill(self._kept, slot * self._interior_count, self._interior_count, 0)
+        fill(self._counts, slot * _COUNTS, _COUNTS, 0)
 
     def release_oldest(self):
-        """Effects: its pool entries are free again."""
-        self._give_back(self._oldest)
-        self._oldest = self.after(self._oldest)
+        """Effects: its places are free again."""
+        at = self._oldest * _COUNTS
+        self.pages.drop_first(get_u16(self._counts, at))
+        self.entries.drop_first(get_u16(self._counts, at + _ENTRIES_AT))
+        self._oldest = self._after(self._oldest)
         self.count -= 1
 
-    def _give_back(self, slot):
-        first = slot * self._block_count
-        for i in range(get_u16(self._counts, slot * 2)):
-            at = (first + get_u16(self._changed, (first + i) * 2)) * 2
-            put_u16(self._free, self._free_count * 2, get_u16(self._map, at) - 1)
-            self._free_count += 1
-            put_u16(self._map, at, 0)
-        put_u16(self._counts, slot * 2, 0)
+    @micropython.native
+    def _owned_before(self, slot, at):
+        """How many page copies (`at` 0) or entries (2) the snapshots before this one own."""
+        total = 0
+        older = self._oldest
+        while older != slot:
+            total += get_u16(self._counts, older * _COUNTS + at)
+            older = self._after(older)
+        return total
 
     # Reading a held checkpoint.
 
-    def block_into(self, slot, block, blocks, out, at):
-        """The block as it was at the slot's checkpoint."""
-        length = self._block_length
-        while True:
-            entry = get_u16(self._map, (slot * self._block_count + block) * 2)
-            if entry:
-                self._pool.get((entry - 1) * length, out, at, length)
-                return
-            if slot == self._newest:
-                blocks.get(block * length, out, at, length)
-                return
-            slot = self.after(slot)
+    @micropython.native
+    def block_into(self, slot, block, blocks, out, at):  # noqa: PLR0913
+        """The block as it was at the slot's checkpoint: as it is, older and older pages on it."""
+        pages = self.pages
+        length = self._page_length
+        first = block * self._pages_per_block
+        blocks.get(block * self._block_length, out, at, self._block_length)
+        end = self._owned_before(slot, 0)
+        i = pages.count
+        while i > end:
+            i -= 1
+            place = pages.place(i)
+            page = get_u16(self._numbers, place * 2) - first
+            if 0 <= page < self._pages_per_block:
+                self._pool.get(place * length, out, at + page * length, length)
 
-    def entry_into(self, slot, node, entries, out, at):
+    @micropython.native
+    def entry_into(self, slot, node, entries, out, at):  # noqa: PLR0913
         """The entry of a node of the partition tree as it was at the slot's checkpoint.
 
         The live entries are those of the newest checkpoint until the next one is taken.
         """
-        while slot != self._newest:
-            if node < self._block_count:
-                entry = get_u16(self._map, (slot * self._block_count + node) * 2)
-                if entry:
-                    copy(out, at, self._entries, (entry - 1) * _ENTRY, _ENTRY)
-                    return
-            else:
-                kept = slot * self._interior_count + node - self._block_count
-                if self._kept[kept]:
-                    copy(out, at, self._nodes, kept * _ENTRY, _ENTRY)
-                    return
-            slot = self.after(slot)
+        ring = self.entries
+        i = self._owned_before(slot, _ENTRIES_AT)
+        while i < ring.count:
+            place = ring.place(i)
+            if get_u16(self._nodes, place * 2) == node:
+                copy(out, at, self._kept, place * _ENTRY, _ENTRY)
+                return
+            i += 1
         copy(out, at, entries, node * _ENTRY, _ENTRY)
+
+    @micropython.native
+    def mark_changes(self, slot, later, bits):
+        """Set in a bitmap the pages that have changed between two held checkpoints."""
+        i = self._owned_before(slot, 0)
+        end = self._owned_before(later, 0)
+        while i < end:
+            page = get_u16(self._numbers, self.pages.place(i) * 2)
+            bits[page >> 3] |= 1 << (page & 7)
+            i += 1

@@ -7,19 +7,24 @@ table) starts at offset STATE_LENGTH. `partition` holds the digests of the live 
 
     field        bytes                      content
     blocks       BLOCK_COUNT * BLOCK_LENGTH the live state; 6 bytes more for leaf digests
-    modified     BLOCK_COUNT                1: changed since the newest checkpoint
+    modified     a bit per page             1: changed since the newest checkpoint
     tree         36 per node                entries of the partition tree, as of the newest
                                             checkpoint
     scratch      42                         of the partition tree
     system       SYSTEM_LENGTH              with storage "nvm": execution.py's copy
     and the fields of `snapshots`
 
-With storage "nvm" the bulk fields, blocks and pool, lie in the store.
+With storage "nvm" the bulk fields, blocks and pool, lie in the store. Blocks are the unit of
+hashing and transfer; copies are made of pages, PAGE_LENGTH bytes, so that their number depends
+on how much is written and not on where.
 
 Rules:
-* All bytes change through `write`, which copies a block into the pool of the newest snapshot
+* All bytes change through `write`, which copies a page into the pool of the newest snapshot
   before its first change after a checkpoint. That is also the mark for `take_checkpoint`,
-  which hashes the marked blocks and the paths above them, and nothing else.
+  which hashes the blocks of the copied pages and the paths above them, and nothing else.
+* Between `allow(pages)` and `allow(-1)` no more than so many pages are copied: `write` raises
+  ValueError before it changes anything. Which write that is depends on the writes since the
+  newest checkpoint alone, so it is the same on all correct replicas.
 * Which blocks count as modified depends on the writes alone, also on those that change no
   bit, so correct replicas agree on each entry of the tree.
 * Before the first checkpoint there is nothing to copy for: genesis writes are free.
@@ -53,29 +58,27 @@ _TABLE_ROW = "execution"
 def state_fields(config):
     """(field, bytes, how the sum comes about, row of the paper's Table I) of each field."""
     blocks, length = config.BLOCK_COUNT, config.BLOCK_LENGTH
-    pool, held = config.POOL_BLOCK_COUNT, config.CHECKPOINT_COUNT
-    assert pool < 65536 > blocks, "blocks and pool entries are numbered with 16 bits"
+    pool, held = config.POOL_PAGE_COUNT, config.CHECKPOINT_COUNT
     nodes = sum(level_lengths(config))
-    interiors = nodes - blocks
+    assert config.PAGE_COUNT < 65536 > nodes, "pages and nodes are numbered with 16 bits"
+    kept = (held - 1) * (min(blocks, config.CHANGED_PAGES_MAX) + nodes - blocks)
+    kept_text = "(CHECKPOINT_COUNT - 1) * (blocks changed in K batches + interiors) * "
     sums = (
-        ("modified", blocks, "BLOCK_COUNT"),
+        ("modified", (config.PAGE_COUNT + 7) // 8, "a bit per page"),
         ("tree", nodes * ENTRY_LENGTH, "nodes of the partition tree * 36"),
         ("scratch", SCRATCH_LENGTH, "6 + 36"),
-        ("pool_entries", pool * ENTRY_LENGTH, "POOL_BLOCK_COUNT * 36"),
-        ("pool_free", pool * 2, "POOL_BLOCK_COUNT * 2"),
+        ("pool_pages", pool * 2, "POOL_PAGE_COUNT * 2"),
+        ("kept", kept * ENTRY_LENGTH, kept_text + "36"),
+        ("kept_nodes", kept * 2, kept_text + "2"),
         ("snapshot_seqnos", held * 4, "CHECKPOINT_COUNT * 4"),
-        ("snapshot_counts", held * 2, "CHECKPOINT_COUNT * 2"),
-        ("snapshot_changed", held * blocks * 2, "CHECKPOINT_COUNT * BLOCK_COUNT * 2"),
-        ("snapshot_map", held * blocks * 2, "CHECKPOINT_COUNT * BLOCK_COUNT * 2"),
-        ("snapshot_nodes", held * interiors * ENTRY_LENGTH, "CHECKPOINT_COUNT * interiors * 36"),
-        ("snapshot_kept", held * interiors, "CHECKPOINT_COUNT * interiors"),
+        ("snapshot_counts", held * 4, "CHECKPOINT_COUNT * 4"),
     )
     if config.STORAGE_STATE == "nvm":
         bulk = (("system", config.SYSTEM_LENGTH, "SYSTEM_LENGTH"),)
     else:
         bulk = (
             ("blocks", blocks * length + TRAILER_LENGTH, "BLOCK_COUNT * BLOCK_LENGTH + 6"),
-            ("pool", pool * length, "POOL_BLOCK_COUNT * BLOCK_LENGTH"),
+            ("pool", pool * config.PAGE_LENGTH, "POOL_PAGE_COUNT * PAGE_LENGTH"),
         )
     return tuple((name, size, text, _TABLE_ROW) for name, size, text in bulk + sums)
 
@@ -102,25 +105,22 @@ class State:
         self.length = config.BLOCK_COUNT * config.BLOCK_LENGTH
         self.installing = False
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
-        interior_count = self.tree.root + 1 - self.tree.leaf_count
-        self.dirty = None
-        if config.STATE_DURABLE:
-            from tinybft.pages import DirtyPages
-
-            self.dirty = DirtyPages(config)
         self._block_length = config.BLOCK_LENGTH
+        self._page_length = config.PAGE_LENGTH
+        self._pages_per_block = config.BLOCK_LENGTH // config.PAGE_LENGTH
+        self._allowed = -1
         self._scratch = fields("scratch")
         self._modified = fields("modified")
         self.raw = self.view = None
         self.app_length = config.STATE_LENGTH
         if blocks is None:
-            blocks = InRam(fields("blocks"), self._block_length, config.BLOCK_COUNT)
-            pool = InRam(fields("pool"), self._block_length)
+            blocks = InRam(fields("blocks"), self._block_length)
+            pool = InRam(fields("pool"), self._page_length)
             self.raw = memoryview(fields("blocks"))[: self.length]
             self.view = self.raw[: self.app_length]
         self._blocks = blocks
-        self.snapshots = Snapshots(config, fields, pool, interior_count)
-        fill(self._modified, 0, len(self._modified), 1)
+        self.snapshots = Snapshots(config, fields, pool)
+        fill(self._modified, 0, len(self._modified), 255)
 
     # Execution.
 
@@ -143,25 +143,31 @@ class State:
             return
         end = offset + length
         assert offset >= 0 and end <= self.length, "write outside of the state"
-        block = offset // self._block_length
-        if not self._modified[block]:
-            self._preserve(block)
-        last = (end - 1) // self._block_length
-        while block < last:
-            block += 1
-            if not self._modified[block]:
-                self._preserve(block)
+        modified = self._modified
+        page = offset // self._page_length
+        last = (end - 1) // self._page_length
+        while page <= last:
+            if not modified[page >> 3] >> (page & 7) & 1:
+                self._preserve(page)
+            page += 1
         if self.raw is None:
             self._blocks.put(offset, buf, start, length)
         else:
             copy(self.raw, offset, buf, start, length)
-        if self.dirty:
-            self.dirty.mark(offset, length)
 
-    def _preserve(self, block):
+    @micropython.native
+    def allow(self, pages):
+        """Effects: `write` may copy so many pages from now on; -1: any number."""
+        self._allowed = pages
+
+    @micropython.native
+    def _preserve(self, page):
         assert not self.installing, "write during state transfer"
-        self.snapshots.own_copy(block, self._blocks)
-        self._modified[block] = 1
+        if self._allowed == 0:
+            raise ValueError("a service changed more of its state than it declares: pages_max")
+        self._allowed -= 1
+        self.snapshots.keep_page(page, self._blocks)
+        self._modified[page >> 3] |= 1 << (page & 7)
 
     def take_checkpoint(self, seqno):
         """Effects: what the state is now is held as checkpoint `seqno`, the newest one."""
@@ -169,45 +175,45 @@ class State:
         snapshots = self.snapshots
         if snapshots.count:
             assert seqno > snapshots.newest_seqno(), "checkpoints must rise"
-            self._update_leaves(seqno)
-            self._update_paths(seqno)
-            for i in range(snapshots.changed_count()):
-                self._modified[snapshots.changed(i)] = 0
+            self._update_tree(seqno)
         else:
             for block in range(self.tree.leaf_count):
                 self.tree.update_leaf(block, seqno, self._blocks)
             self.tree.update_interiors()
-            fill(self._modified, 0, len(self._modified), 0)
         self._open(seqno)
 
     def _open(self, seqno):
+        fill(self._modified, 0, len(self._modified), 0)
         self.snapshots.open(seqno)
-        if self.dirty:
-            self.dirty.close(self.snapshots.newest_slot())
 
-    def _update_leaves(self, seqno):
+    def _update_tree(self, seqno):
+        """The entries of what has changed, level by level."""
         snapshots, tree = self.snapshots, self.tree
-        for i in range(snapshots.changed_count()):
-            block = snapshots.changed(i)
-            snapshots.keep_leaf(block, tree.entries)
-            tree.update_leaf(block, seqno, self._blocks)
-
-    def _update_paths(self, seqno):
-        snapshots, tree = self.snapshots, self.tree
-        divisor = 1
-        for level in range(1, tree.level_count):
-            divisor *= tree.fan_out
+        divisor = self._pages_per_block
+        for level in range(tree.level_count):
             for i in range(snapshots.changed_count()):
                 index = snapshots.changed(i) // divisor
-                if tree.seqno_of(level, index) != seqno:  # else updated for a neighbour already
-                    snapshots.keep_interior(tree.level_starts[level] + index, tree.entries)
+                if tree.seqno_of(level, index) == seqno:
+                    continue  # updated for a neighbour already
+                snapshots.keep_entry(tree.level_starts[level] + index, tree.entries)
+                if level:
                     tree.update_interior(level, index, seqno)
+                else:
+                    tree.update_leaf(index, seqno, self._blocks)
+            divisor *= tree.fan_out
 
     def is_intact(self, block):
         """False if the block is not what its digest says. True while that cannot be told."""
-        if self._modified[block] or self.installing:
+        if self.installing or self._is_modified(block):
             return True
         return self.tree.is_leaf_of(block, self._blocks)
+
+    def _is_modified(self, block):
+        page = block * self._pages_per_block
+        for i in range(page, page + self._pages_per_block):
+            if self._modified[i >> 3] >> (i & 7) & 1:
+                return True
+        return False
 
     def release_below(self, seqno):
         """Effects: checkpoints older than `seqno` are not held any more."""
@@ -218,16 +224,9 @@ class State:
 
     def roll_back(self):
         """Effects: the state is that of the newest checkpoint, later writes are undone."""
-        snapshots = self.snapshots
-        if not snapshots.count:
-            return
-        for i in range(snapshots.changed_count()):
-            block = snapshots.changed(i)
-            snapshots.restore(block, self._blocks)
-            self._modified[block] = 0
-        snapshots.forget_changes()
-        if self.dirty:
-            self.dirty.forget()
+        if self.snapshots.count:
+            self.snapshots.restore(self._blocks)
+            fill(self._modified, 0, len(self._modified), 0)
 
     # Held checkpoints, as state transfer serves them.
 

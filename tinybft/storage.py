@@ -46,7 +46,7 @@ class Storage:
             self.replies = InRam(memory.replies, reply)
         if is_in_store(config, "STORAGE_STATE"):
             self.blocks = self._stored("blocks", config.BLOCK_LENGTH)
-            self.pool = self._stored("pool", config.BLOCK_LENGTH)
+            self.pool = self._stored("pool", config.PAGE_LENGTH)
 
     def _stored(self, area, stride=0):
         """Imported where it is needed: its modules take memory."""

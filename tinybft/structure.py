@@ -6,41 +6,42 @@ any further check of bounds. Does not allocate.
 """
 
 from tinybft.compat import const, micropython
-from tinybft.octets import get_u16, get_u32
+from tinybft.octets import get_u16
 from tinybft.wire import (
-    BATCH_HEADER_LENGTH,
-    BY_DIGEST,
-    CHECKPOINT,
-    COMMIT,
     DATA,
     DATA_HEADER_LENGTH,
     DIGEST_LENGTH,
-    ENTRY_LENGTH,
     FETCH,
     FETCH_BODY_LENGTH,
     FLAG_DIGEST,
-    FLAG_UNORDERED,
-    HEADER_LENGTH,
-    INLINE,
     META_DATA_HEADER_LENGTH,
     PRE_PREPARE,
-    PREPARE,
     REPLY,
     REQUEST,
     STATUS,
     STATUS_HEADER_LENGTH,
-    TYPE_MAX,
-    VERSION,
     VIEW_CHANGE,
     VIEW_CHANGE_ACK,
-    batch_count,
-    batch_time_ms,
-    length,
     meta_data_count,
-    seqno,
     status_slot_count,
-    view,
 )
+
+# As in wire.py: a constant is inlined only in the module that defines it.
+_VERSION = const(1)
+_TYPE_MAX = const(13)
+_REQUEST = const(1)
+_PREPARE = const(3)
+_COMMIT = const(4)
+_REPLY = const(5)
+_CHECKPOINT = const(6)
+_FETCH = const(11)
+_HEADER_LENGTH = const(16)
+_DIGEST_LENGTH = const(32)
+_BATCH_HEADER_LENGTH = const(8)
+_ENTRY_LENGTH = const(40)
+_BY_DIGEST = const(0)
+_INLINE = const(1)
+_FLAG_UNORDERED = const(4)
 
 # Why a message cannot be read: returned by `Wire.check`, names in faults.py.
 BAD_LENGTH = const(1)
@@ -73,7 +74,7 @@ class Wire:
         self._result_length_max = config.REPLY_LENGTH_MAX
         self._operation_length_max = config.REQUEST_LENGTH_MAX
         self._window = config.WINDOW
-        self._barred = 0 if config.READ_ONLY else FLAG_UNORDERED
+        self._barred = 0 if config.READ_ONLY else _FLAG_UNORDERED
         self._batch_count_max = config.BATCH_COUNT_MAX
         self.mask_length = (n + 7) // 8
         self.status_slot_length = 3 + 2 * self.mask_length
@@ -109,36 +110,53 @@ class Wire:
         return get_u16(buf, at + 6) - tags
 
     @micropython.native
-    def check(self, buf, received):
-        """0 if buf[:received] is a well-formed message of this group, else a BAD_ code."""
-        if received < HEADER_LENGTH or received > self._length_max:
+    def operation_length(self, client, length):
+        """Of the operation in a REQUEST of that client and length; 0 if it is too short."""
+        tags = self._client_tags_length
+        if client < self._replica_count:
+            tags = self._replica_tags_length
+        return max(0, length - _HEADER_LENGTH - tags)
+
+    @micropython.viper
+    def check(self, buf, received: int) -> int:  # noqa: C901, PLR0911, PLR0912
+        """0 if buf[:received] is a well-formed message of this group, else a BAD_ code.
+
+        Votes and requests are decided here, in one function: with accessors, 15 calls more.
+        """
+        octets = ptr8(buf)
+        if received < _HEADER_LENGTH or received > int(self._length_max):
             return BAD_LENGTH
-        if buf[0] >> 4 != VERSION:
+        if octets[0] >> 4 != _VERSION:
             return BAD_VERSION
-        if get_u16(buf, 4) != self._group_id:
+        if octets[4] | octets[5] << 8 != int(self._group_id):
             return BAD_GROUP
-        kind = buf[1]
-        if kind == 0 or kind > TYPE_MAX:
+        kind = octets[1]
+        if kind == 0 or kind > _TYPE_MAX:
             return BAD_TYPE
-        sender_id = get_u16(buf, 2)
-        if sender_id >= self._replica_count and (
-            kind != REQUEST or sender_id >= self._client_count
-        ):
-            return BAD_SENDER
-        if get_u16(buf, 6) != received:
+        sender_id = octets[2] | octets[3] << 8
+        tags = int(self._replica_tags_length)
+        if sender_id >= int(self._replica_count):
+            tags = int(self._client_tags_length)
+            if kind != _REQUEST or sender_id >= int(self._client_count):
+                return BAD_SENDER
+        if octets[6] | octets[7] << 8 != received:
             return BAD_LENGTH
-        body = self.body_end(buf) - HEADER_LENGTH
-        return self._check_body(kind, buf, body)
+        body = received - _HEADER_LENGTH - tags
+        if kind == _PREPARE or kind == _COMMIT or kind == _CHECKPOINT:
+            return 0 if body == _DIGEST_LENGTH else BAD_LENGTH
+        if kind == _REQUEST:
+            if body < 0 or body > int(self._operation_length_max):
+                return BAD_LENGTH
+            view = octets[8] | octets[9] | octets[10] | octets[11]
+            request_id = octets[12] | octets[13] | octets[14] | octets[15]
+            barred = octets[0] & int(self._barred)
+            return BAD_FIELD if view or barred or not request_id else 0
+        if kind == _REPLY or kind >= _FETCH:
+            body += tags - int(self._tag_length)
+        return int(self._check_body(kind, buf, body))
 
     @micropython.native
     def _check_body(self, kind, buf, body):
-        if kind == PREPARE or kind == COMMIT or kind == CHECKPOINT:
-            return 0 if body == DIGEST_LENGTH else BAD_LENGTH
-        if kind == REQUEST:
-            if body < 0 or body > self._operation_length_max:
-                return BAD_LENGTH
-            barred = buf[0] & self._barred
-            return BAD_FIELD if barred or seqno(buf) == 0 or view(buf) else 0
         if kind == PRE_PREPARE:
             return self._check_pre_prepare(buf, body)
         if kind == STATUS:
@@ -157,50 +175,62 @@ class Wire:
             return BAD_LENGTH
         return 0
 
-    @micropython.native
-    def _check_pre_prepare(self, buf, body):
-        if body < BATCH_HEADER_LENGTH:
+    @micropython.viper
+    def _check_pre_prepare(self, buf, body: int) -> int:
+        octets = ptr8(buf)
+        if body < _BATCH_HEADER_LENGTH:
             return BAD_LENGTH
-        count = batch_count(buf, HEADER_LENGTH)
-        if count > self._batch_count_max or batch_time_ms(buf, HEADER_LENGTH) > 999:
+        count = octets[_HEADER_LENGTH + 6]
+        milliseconds = octets[_HEADER_LENGTH + 4] | octets[_HEADER_LENGTH + 5] << 8
+        if count > int(self._batch_count_max) or milliseconds > 999:
             return BAD_FIELD
-        if buf[HEADER_LENGTH + 7]:
+        if octets[_HEADER_LENGTH + 7]:
             return BAD_FIELD
-        at = HEADER_LENGTH + BATCH_HEADER_LENGTH
-        end = HEADER_LENGTH + body
-        for _ in range(count):
-            at = self.next_request(buf, at, end)
+        at = _HEADER_LENGTH + _BATCH_HEADER_LENGTH
+        end = _HEADER_LENGTH + body
+        while count:
+            at = int(self.next_request(buf, at, end))
             if not at:
                 return BAD_FIELD
+            count -= 1
         return 0 if at == end else BAD_LENGTH
 
-    @micropython.native
-    def next_request(self, buf, at, end):
+    @micropython.viper
+    def next_request(self, buf, at: int, end: int) -> int:
         """Offset behind the request at buf[at] of a PRE-PREPARE that ends at `end`; 0 = bad."""
-        if at + 1 + HEADER_LENGTH > end:
+        octets = ptr8(buf)
+        if at + 1 + _HEADER_LENGTH > end:
             return 0
-        if buf[at] == BY_DIGEST:
-            if get_u16(buf, at + 1) >= self._client_count:
+        if octets[at] == _BY_DIGEST:
+            if octets[at + 1] | octets[at + 2] << 8 >= int(self._client_count):
                 return 0
-            at += 1 + ENTRY_LENGTH
+            at += 1 + _ENTRY_LENGTH
             return at if at <= end else 0
-        if buf[at] != INLINE or not self.is_request(buf, at + 1, end):
+        if octets[at] != _INLINE or not self.is_request(buf, at + 1, end):
             return 0
-        return at + 1 + length(buf, at + 1)
+        return at + 1 + (octets[at + 7] | octets[at + 8] << 8)
 
-    @micropython.native
-    def is_request(self, buf, at, end):
+    @micropython.viper
+    def is_request(self, buf, at: int, end: int) -> bool:
         """True if a well-formed REQUEST of this group that may be ordered is at buf[at:end]."""
-        if buf[at] & (0xF0 | FLAG_UNORDERED) != VERSION << 4 or buf[at + 1] != REQUEST:
+        octets = ptr8(buf)
+        if octets[at] & (0xF0 | _FLAG_UNORDERED) != _VERSION << 4 or octets[at + 1] != _REQUEST:
             return False
-        client = get_u16(buf, at + 2)
-        if client >= self._client_count or get_u16(buf, at + 4) != self._group_id:
+        client = octets[at + 2] | octets[at + 3] << 8
+        if client >= int(self._client_count):
             return False
-        total = get_u16(buf, at + 6)
-        operation = self.body_end(buf, at) - HEADER_LENGTH
-        if at + total > end or operation < 0 or operation > self._operation_length_max:
+        if octets[at + 4] | octets[at + 5] << 8 != int(self._group_id):
             return False
-        return get_u32(buf, at + 8) == 0 and get_u32(buf, at + 12) != 0
+        total = octets[at + 6] | octets[at + 7] << 8
+        tags = int(self._replica_tags_length)
+        if client >= int(self._replica_count):
+            tags = int(self._client_tags_length)
+        operation = total - _HEADER_LENGTH - tags
+        if at + total > end or operation < 0 or operation > int(self._operation_length_max):
+            return False
+        if octets[at + 8] | octets[at + 9] | octets[at + 10] | octets[at + 11]:
+            return False
+        return octets[at + 12] | octets[at + 13] | octets[at + 14] | octets[at + 15] != 0
 
     def _check_status(self, buf, body):
         if body < STATUS_HEADER_LENGTH:

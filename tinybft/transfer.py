@@ -202,7 +202,7 @@ class Transfer:
     def _misplaced(self, buf, kind):
         if not self.running or wire.seqno(buf) != self._seqno:
             return faults.NOT_NEEDED
-        if not self.core.auth.check(buf, kind, wire.sender(buf)):
+        if not self.core.auth.check(buf, wire.sender(buf)):
             return faults.MAC
         return 0
 
@@ -280,7 +280,7 @@ class Transfer:
         seqno = wire.seqno(buf)
         if not self._may_serve(sender):
             return faults.RATE_LIMITED
-        if not core.auth.check(buf, wire.FETCH, sender):
+        if not core.auth.check(buf, sender):
             return faults.MAC
         self._count_served(sender)
         if not core.state.holds(seqno):

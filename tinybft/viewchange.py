@@ -282,7 +282,7 @@ class ViewChange:
         if not self._form.is_good(buf):
             return faults.FIELD
         core.auth.digest_message(buf, 0, core.wire.body_end(buf))
-        good = core.auth.check_digested(buf, wire.VIEW_CHANGE, sender)
+        good = core.auth.check_digested(buf, sender, 0)
         if view == progress.view and core.new_view.names(sender, core.auth.digest):
             if held == view and equal(self.buf, self._digest_at(sender), core.auth.digest, 0, 32):
                 return faults.NOT_NEEDED
@@ -320,7 +320,7 @@ class ViewChange:
             return faults.NOT_NEEDED
         if not equal(self.buf, self._digest_at(replica), buf, _ACK_DIGEST, 32):
             return faults.NOT_NEEDED
-        if not core.auth.check(buf, wire.VIEW_CHANGE_ACK, sender):
+        if not core.auth.check(buf, sender):
             return faults.MAC
         put_u32(self.buf, self._acks + replica * 4, acks | 1 << sender)
         core.status.on_work()

@@ -101,19 +101,19 @@ META_DATA_HEADER_LENGTH = const(8)
 DATA_HEADER_LENGTH = const(8)
 
 
-@micropython.native
-def flags(buf):
+@micropython.viper
+def flags(buf: ptr8) -> int:
     return buf[0] & 15
 
 
-@micropython.native
-def message_type(buf):
+@micropython.viper
+def message_type(buf: ptr8) -> int:
     return buf[1]
 
 
-@micropython.native
-def sender(buf):
-    return get_u16(buf, 2)
+@micropython.viper
+def sender(buf: ptr8) -> int:
+    return buf[2] | buf[3] << 8
 
 
 @micropython.native
@@ -121,9 +121,10 @@ def length(buf, at=0):
     return get_u16(buf, at + 6)
 
 
-@micropython.native
-def view(buf):
-    return get_u32(buf, 8)
+@micropython.viper
+def view(buf: ptr8) -> uint:
+    high = uint(buf[11]) << 24 | uint(buf[10]) << 16
+    return high | uint(buf[9]) << 8 | uint(buf[8])
 
 
 @micropython.native
@@ -131,39 +132,61 @@ def seqno(buf, at=0):
     return get_u32(buf, at + 12)
 
 
-@micropython.native
-def put_header(buf, kind, flag_bits, sender_id, group_id, view_number, number):
+@micropython.viper
+def put_header(  # noqa: PLR0913
+    buf: ptr8,
+    kind: int,
+    flag_bits: int,
+    sender_id: int,
+    group_id: int,
+    view_number: uint,
+    number: uint,
+):
     """Write all of the header but the length, which `put_length` adds when it is known."""
     buf[0] = VERSION << 4 | flag_bits
     buf[1] = kind
-    put_u16(buf, 2, sender_id)
-    put_u16(buf, 4, group_id)
-    put_u32(buf, 8, view_number)
-    put_u32(buf, 12, number)
+    buf[2] = sender_id & 255
+    buf[3] = sender_id >> 8 & 255
+    buf[4] = group_id & 255
+    buf[5] = group_id >> 8 & 255
+    buf[8] = view_number & 255
+    buf[9] = view_number >> 8 & 255
+    buf[10] = view_number >> 16 & 255
+    buf[11] = view_number >> 24 & 255
+    buf[12] = number & 255
+    buf[13] = number >> 8 & 255
+    buf[14] = number >> 16 & 255
+    buf[15] = number >> 24 & 255
 
 
-def put_length(buf, total):
-    put_u16(buf, 6, total)
+@micropython.viper
+def put_length(buf: ptr8, total: int):
+    buf[6] = total & 255
+    buf[7] = total >> 8 & 255
 
 
-def request_sender(buf, at):
+@micropython.viper
+def request_sender(buf: ptr8, at: int) -> int:
     """Client of the REQUEST message that starts at buf[at]."""
-    return get_u16(buf, at + 2)
+    return buf[at + 2] | buf[at + 3] << 8
 
 
 # --- canonical batch and its entries -----------------------------------------------------
 
 
-def batch_time_s(buf, at):
-    return get_u32(buf, at)
+@micropython.viper
+def batch_time_s(buf: ptr8, at: int) -> uint:
+    high = uint(buf[at + 3]) << 24 | uint(buf[at + 2]) << 16
+    return high | uint(buf[at + 1]) << 8 | uint(buf[at])
 
 
-def batch_time_ms(buf, at):
-    return get_u16(buf, at + 4)
+@micropython.viper
+def batch_time_ms(buf: ptr8, at: int) -> int:
+    return buf[at + 4] | buf[at + 5] << 8
 
 
-@micropython.native
-def batch_count(buf, at):
+@micropython.viper
+def batch_count(buf: ptr8, at: int) -> int:
     return buf[at + 6]
 
 
@@ -174,25 +197,26 @@ def put_batch_header(buf, at, time_s, time_ms, count):
     buf[at + 7] = 0
 
 
-@micropython.native
-def entry_at(at, index):
+@micropython.viper
+def entry_at(at: int, index: int) -> int:
     """Offset of entry `index` of the canonical batch at `at`."""
     return at + BATCH_HEADER_LENGTH + index * ENTRY_LENGTH
 
 
-@micropython.native
-def entry_client(buf, at):
-    return get_u16(buf, at)
+@micropython.viper
+def entry_client(buf: ptr8, at: int) -> int:
+    return buf[at] | buf[at + 1] << 8
 
 
-@micropython.native
-def entry_length(buf, at):
-    return get_u16(buf, at + 2)
+@micropython.viper
+def entry_length(buf: ptr8, at: int) -> int:
+    return buf[at + 2] | buf[at + 3] << 8
 
 
-@micropython.native
-def entry_request_id(buf, at):
-    return get_u32(buf, at + 4)
+@micropython.viper
+def entry_request_id(buf: ptr8, at: int) -> uint:
+    high = uint(buf[at + 7]) << 24 | uint(buf[at + 6]) << 16
+    return high | uint(buf[at + 5]) << 8 | uint(buf[at + 4])
 
 
 ENTRY_DIGEST = const(8)  # offset of the digest inside an entry

@@ -10,6 +10,7 @@ A rule has the place where its message points (`at`, a constant), the remedy, in
 
 import re
 from dataclasses import dataclass
+from functools import cache
 
 from tools.config_schema import BY_CONSTANT, shown
 
@@ -19,7 +20,6 @@ DERIVED = (
     ("WEAK_QUORUM", "FAULT_COUNT + 1", "one of them is correct"),
     ("SLOT_COUNT", "2 * WINDOW", "open batches, and those that prepared in an earlier view"),
     ("CHECKPOINT_COUNT", "WINDOW // CHECKPOINT_INTERVAL + 1", "snapshots alive at once"),
-    ("STATE_BLOCK_COUNT", "STATE_LENGTH // BLOCK_LENGTH", "blocks of the application"),
     ("CLIENT_ENTRY_LENGTH", "40", "bytes per client in the replicated client table"),
     (
         "SYSTEM_LENGTH",
@@ -28,18 +28,36 @@ DERIVED = (
     ),
     (
         "BLOCK_COUNT",
-        "STATE_BLOCK_COUNT + (SYSTEM_LENGTH + BLOCK_LENGTH - 1) // BLOCK_LENGTH",
+        "(STATE_LENGTH + SYSTEM_LENGTH + BLOCK_LENGTH - 1) // BLOCK_LENGTH",
         "blocks of the whole replicated state",
     ),
+    ("PAGE_LENGTH", "64 if BLOCK_LENGTH % 64 == 0 else 16", "bytes copied at once of a block"),
+    ("PAGE_COUNT", "BLOCK_COUNT * BLOCK_LENGTH // PAGE_LENGTH", "pages of the whole state"),
+    ("STATE_PAGE_COUNT", "STATE_LENGTH // PAGE_LENGTH", "pages of the application's part"),
     (
-        "POOL_BLOCK_COUNT",
-        "(CHECKPOINT_COUNT - 1) * BLOCK_COUNT",
-        "old blocks kept for snapshots, the worst case",
+        "SYSTEM_PAGE_COUNT",
+        "(SYSTEM_LENGTH + PAGE_LENGTH - 1) // PAGE_LENGTH",
+        "pages of the library's part",
+    ),
+    (
+        "CHANGED_PAGES_MAX",
+        "min(CHECKPOINT_INTERVAL * BATCH_PAGES_MAX, STATE_PAGE_COUNT) + SYSTEM_PAGE_COUNT",
+        "pages that change from one checkpoint to the next, the worst case: of the application\n"
+        "# what the budget of K batches allows, of the library all of them",
+    ),
+    (
+        "POOL_PAGE_COUNT",
+        "(CHECKPOINT_COUNT - 1) * CHANGED_PAGES_MAX",
+        "old pages kept for snapshots, see tinybft/snapshots.py",
+    ),
+    (
+        "WINDOW_PAGE_COUNT",
+        "min(WINDOW * BATCH_PAGES_MAX, (CHECKPOINT_COUNT - 1) * STATE_PAGE_COUNT)",
+        "pages of the application that the batches from low to high mark change: each of the\n"
+        "# W batches as many as its budget, and between two checkpoints each page once",
     ),
     ("DURABLE", 'STORAGE_EVENT != "ram"', "what a replica said survives a power cut"),
     ("STATE_DURABLE", 'STORAGE_STATE != "ram"', "and so does the last stable checkpoint"),
-    ("PAGE_LENGTH", "64 if BLOCK_LENGTH % 64 == 0 else 16", "bytes written at once of a block"),
-    ("PAGE_COUNT", "BLOCK_COUNT * BLOCK_LENGTH // PAGE_LENGTH", "pages of the whole state"),
 )
 
 
@@ -63,6 +81,12 @@ RULES = (
         "every replica is a client too",
         at="CLIENT_COUNT",
         remedy="raise client_count to {REPLICA_COUNT} or lower fault_count",
+    ),
+    Rule(
+        "CLIENT_COUNT <= 255",
+        "a frame names its transmitter and its receiver in two bytes",
+        at="CLIENT_COUNT",
+        remedy="lower client_count to 255",
     ),
     Rule(
         "WINDOW >= 2 * CHECKPOINT_INTERVAL",
@@ -108,17 +132,23 @@ RULES = (
         remedy="set block_length to {(BLOCK_LENGTH + 15) // 16 * 16}",
     ),
     Rule(
-        "STATE_LENGTH % BLOCK_LENGTH == 0",
-        "the state consists of whole blocks",
+        "STATE_LENGTH % PAGE_LENGTH == 0",
+        "a page belongs to the application or to the library",
         at="STATE_LENGTH",
-        remedy="set state_length to {-(-STATE_LENGTH // BLOCK_LENGTH) * BLOCK_LENGTH}"
-        " or choose a block_length that divides it",
+        remedy="set state_length to {-(-STATE_LENGTH // PAGE_LENGTH) * PAGE_LENGTH}",
     ),
     Rule(
-        "BLOCK_COUNT <= 65535",
-        "a block is named by two bytes",
-        at="BLOCK_LENGTH",
-        remedy="raise block_length or lower state_length",
+        "PAGE_COUNT <= 65535",
+        "a page of the state is named by two bytes",
+        at="STATE_LENGTH",
+        remedy="lower state_length to {65000 * PAGE_LENGTH - SYSTEM_LENGTH // 16 * 16}, or choose"
+        " a block_length that is a multiple of 64",
+    ),
+    Rule(
+        "POOL_PAGE_COUNT - (CHECKPOINT_COUNT - 1) * SYSTEM_PAGE_COUNT >= WINDOW_PAGE_COUNT",
+        "the snapshot pool has room for all that the batches of a window change",
+        at="WINDOW",
+        remedy="choose a checkpoint_interval that divides the window",
     ),
     Rule(
         "REPAIR_MS <= RETRY_MS",
@@ -248,4 +278,10 @@ def facts_of(expression, values):
 
 def _evaluate(expression, values):
     """Compute one of the expressions above (never one from outside)."""
-    return eval(expression, {"__builtins__": {"len": len}}, values)
+    return eval(_compiled(expression), {"__builtins__": {"len": len, "min": min}}, values)
+
+
+@cache
+def _compiled(expression):
+    """Thousands of configurations are looked at to find one that fits a budget."""
+    return compile(expression, "<rule>", "eval")

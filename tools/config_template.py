@@ -20,6 +20,9 @@ values that all members of a group must share.
 '''
 
 
+_LINE_LENGTH_MAX = 100  # with its end, as the formatter has it
+
+
 def render(name, raw):
     """The text of tinybft/config.py for raw constants that keep all rules."""
     parts = [_HEAD, _assignment("CONFIG_NAME", name), _assignment("CONFIG_HASH", hash_of(raw))]
@@ -31,7 +34,7 @@ def render(name, raw):
             if parameter.section == section
         ]
     parts.append("\n# derived\n")
-    parts += [f"# {words}\n{name} = {expression}\n" for name, expression, words in DERIVED]
+    parts += [_derivation(*row) for row in DERIVED]
     parts.append("\n")
     parts += [_assertion(rule) for rule in RULES]
     return "".join(parts)
@@ -54,6 +57,13 @@ def _assignment(name, value):
     return f"{name} = {_literal(value)}\n"
 
 
+def _derivation(name, expression, words):
+    line = f"{name} = {expression}\n"
+    if len(line) > _LINE_LENGTH_MAX:
+        line = f"{name} = (\n    {expression}\n)\n"
+    return f"# {words}\n{line}"
+
+
 def _literal(value):
     if isinstance(value, str):
         return f'"{value}"'
@@ -65,6 +75,6 @@ def _literal(value):
 
 def _assertion(rule):
     line = f'assert {rule.expression}, "{rule.words}"\n'
-    if len(line) <= 100:
+    if len(line) <= _LINE_LENGTH_MAX:
         return line
     return f'assert {rule.expression}, (\n    "{rule.words}"\n)\n'

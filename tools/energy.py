@@ -201,7 +201,7 @@ def _print(config, demand, result):
     )
     columns = [f"{seconds} s" for seconds in _LISTENING[:-1]] + ["always"]
     table = _table(
-        "Days, by agreements per hour and seconds of listening per hour",
+        "Days, by agreements and listening per hour",
         "agreements per hour", *columns,
     )  # fmt: skip
     for row in result["sensitivity"]:

@@ -13,11 +13,11 @@ from tinybft.durability import Durability
 from tinybft.identity import Identity
 from tinybft.image import Image
 from tinybft.newview import NewView
-from tinybft.pages import DirtyPages
 from tinybft.records import Pair, Records
 from tinybft.recovery import Recovery
 from tinybft.rejoin import Rejoin
 from tinybft.request_ids import RequestIds
+from tinybft.snapshots import Snapshots
 from tinybft.state import State
 from tinybft.viewchange import ViewChange
 
@@ -147,16 +147,16 @@ DURABILITY_DEFECTS = (
     ),
     defect(
         "pages_clean", "pages are not marked when they change", "dark",
-        (DirtyPages, "mark", "now[page >> 3] |= 1 << (page & 7)", "pass"),
+        (Snapshots, "mark_changes", "bits[page >> 3] |= 1 << (page & 7)", "pass"),
     ),
     defect(
         "pages_of_one", "only the pages of the newest interval are written", "dark dark_absence",
-        (Image, "_has_changed", "slot = self._first",
-         "slot = (self._last - 1) % snapshots._limit"),
+        (Snapshots, "mark_changes", "i = self._owned_before(slot, 0)",
+         "i = self._owned_before((later - 1) % self._limit, 0)"),
     ),
     defect(
         "fetched_pages", "of fetched blocks only marked pages are written", "dark_absence",
-        (Image, "advance", "known == 0 or self._first < 0", "known == 0"),
+        (Image, "advance", "known == 0 or held < 0", "known == 0"),
     ),
     defect(
         "live_pages", "the image takes the blocks of now, not of the checkpoint",

@@ -10,6 +10,7 @@ class FixedCosts:
     """What SimHal.costs wants: the same time for every message, none for anything else."""
 
     EXECUTED_US = 0
+    CHECKPOINT_US = 0
 
     def __init__(self, message_us):
         self._message_us = message_us

@@ -29,7 +29,6 @@ from tinybft.auth import Authenticator
 from tinybft.jitter import Jitter
 from tinybft.memory import Memory
 from tinybft.replica import Replica
-from tinybft.structure import Wire
 
 DELAY, DROP, EXPIRE = "delay", "drop", "expire"
 ALL = -1
@@ -51,9 +50,8 @@ class Orders:
         self.agreed = {}
         self.seen = [0] * 4
         self.services = [Ledger() for _ in range(4)]
-        structure = Wire(CONFIG)
         self.auths = [
-            Authenticator(CONFIG, node, make_crypto(CONFIG, node, 1), structure)
+            Authenticator(CONFIG, node, make_crypto(CONFIG, node, 1))
             for node in range(CONFIG.CLIENT_COUNT)
         ]
         self.replicas = [self._replica(i) for i in range(4)]

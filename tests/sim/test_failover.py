@@ -50,11 +50,11 @@ def test_command():
 
 
 def test_a_failed_round_is_told_and_the_next_one_follows(monkeypatch):
-    monkeypatch.setattr(failover, "WAIT_MS", 500)  # less than the time-out of a request
+    monkeypatch.setattr(failover, "WAIT_MS", 2000)  # less than the time-out of a request
     arguments = ("--campaign", "failover", "--seed", 1, "--rounds", 3, "--jobs", 1)
     result = run("simulate", *arguments)
     assert result.exit_code == 1
-    words = "no operation was acknowledged after the crash within 0.5 s"
+    words = "no operation was acknowledged after the crash within 2 s"
     assert f"round 1: {words}" in result.stdout and "0/3" in result.stdout
     assert "--campaign failover --seed 1 --radio 1 --rounds 3 --trace" in result.stdout
     document = json.loads(run("simulate", *arguments, "--json").stdout)

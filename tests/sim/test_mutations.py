@@ -115,7 +115,7 @@ def test_mutation_is_well_formed_and_well_tagged(record, kind, i):
         assert sealed[: len(changed)][8:] == changed[8:]
         assert body_of(sim, sealed)[8:] != body_of(sim, octets)[8:] or sealed[0] != octets[0]
         assert sim.wire_of_group.check(sealed, len(sealed)) == 0
-        assert sim.device(receiver).node.auth.check(bytearray(sealed), kind, sender)
+        assert sim.device(receiver).node.auth.check(bytearray(sealed), sender)
         return
     may_never = kind == wire.REQUEST and mutation.name == "view"  # not well formed: always 0
     assert may_never, "no attempt gave a message"

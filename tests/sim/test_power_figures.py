@@ -36,7 +36,7 @@ def test_boot_reads_the_whole_image_and_writes_nothing():
 
 
 def test_a_slow_bus_costs_latency():
-    count, name = 4, "put 900 B"
+    count, name = 12, "put 900 B"
     in_ram = power_figures.latencies(power_figures.group("ram", 1), 1, None, name, count)
     mirrored = power_figures.group("mirror", 1)
     slow = power_figures.latencies(mirrored, 1, 400000, name, count)

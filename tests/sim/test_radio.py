@@ -190,3 +190,66 @@ def test_processing_time_delays_the_next_message():
     plain = world.hals[2].node.heard[0][0]
     assert first == plain + 5000
     assert second == first + 5000
+
+
+# --- the processor ---
+
+
+class Executing(Listener):
+    """Takes every message for a batch, and answers it."""
+
+    class Progress:
+        last_executed = 0
+
+    def __init__(self, hal):
+        super().__init__(hal)
+        self.replica = self
+        self.progress = self.Progress()
+
+    def step(self):
+        before = len(self.heard)
+        super().step()
+        for _ in self.heard[before:]:
+            self.hal.send(-1, b"\0\x05reply", 7)
+            self.progress.last_executed += 1
+            self.hal.send(-1, b"\0\x06checkpoint", 12)
+
+
+def executing(message_us=1000, executed_us=3000, checkpoint_us=5000):
+    """(world, [(when, octets), ...] as they leave) of device 1, which executes."""
+    config = SimpleNamespace(**vars(CONFIG), CHECKPOINT_INTERVAL=2)
+    world = World(config, 1)
+    world.medium = Radio(world)
+    world.add(0, Listener).power_on()
+    hal = world.add(1, Executing)
+    hal.costs = FixedCosts(message_us)
+    hal.costs.EXECUTED_US = executed_us
+    hal.costs.CHECKPOINT_US = checkpoint_us
+    hal.power_on()
+    left = []
+    world.on_sent = lambda hal, _, octets: left.append((world.now_us, octets[2:]))
+    return world, left
+
+
+def test_a_reply_leaves_before_the_checkpoint_is_taken():
+    world, left = executing()
+    world.hals[1].deliver(b"1")
+    world.run(100)
+    assert left == [(4000, b"reply"), (4000, b"checkpoint")]  # no checkpoint at 1
+    left.clear()
+    begin = world.now_us
+    world.hals[1].deliver(b"2")
+    world.run(100)
+    assert left == [(begin + 4000, b"reply"), (begin + 9000, b"checkpoint")]
+    assert world.hals[1].processor_us == 2 * 4000 + 5000
+
+
+def test_what_arrives_amid_an_execution_waits_for_the_processor():
+    world, left = executing(checkpoint_us=0)
+    world.hals[1].deliver(b"1")
+    world.run(2)
+    world.hals[1].deliver(b"2")
+    world.hals[1].deliver(b"3")
+    world.run(100)
+    assert [when for when, octets in left if octets == b"reply"] == [4000, 8000, 12000]
+    assert world.hals[1].free_at_us() == world.now_us

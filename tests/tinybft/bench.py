@@ -84,6 +84,26 @@ class Ledger(Service):
         return reply_length
 
 
+class Declared(Ledger):
+    """An operation of n bytes may change n pages, at most 4; one that ends with "w" and a digit
+    changes so many, from the second on."""
+
+    state_length = 640
+
+    def pages_max(self, length, page_length):
+        return min(length, 4)
+
+    def execute(self, state, op, length, reply, ctx):
+        reply_length = super().execute(state, op, length, reply, ctx)
+        if length > 2 and op[length - 2] == ord("w"):
+            for i in range(op[length - 1] - ord("0")):
+                state.write((i + 1) * 64, op, 0, 1)
+        return reply_length
+
+
+BUDGET = {"STATE_LENGTH": 640, "BATCH_PAGES_MAX": 4}  # of 10 pages
+
+
 def u16(value):
     return bytes((value & 255, value >> 8))
 
@@ -147,7 +167,7 @@ class Bench:
             self.replica.tick(self.now)  # the first step after boot takes up what was begun
 
     def _auth(self, node):
-        return Authenticator(self.config, node, make_crypto(self.config, node), self.wire)
+        return Authenticator(self.config, node, make_crypto(self.config, node))
 
     def _send(self, target, buf, length):
         self.out.append((target, bytes(memoryview(buf)[:length])))

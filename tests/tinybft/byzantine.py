@@ -40,7 +40,7 @@ class Liar:
         self._consistent_requests = consistent_requests
         self._lies = {}
         self._wire = Wire(group.config)
-        self._auth = Authenticator(group.config, liar, make_crypto(group.config, liar), self._wire)
+        self._auth = Authenticator(group.config, liar, make_crypto(group.config, liar))
         self._tag_length = group.config.TAG_LENGTH
         self._replica_count = group.config.REPLICA_COUNT
         self._length_max = group.config.MESSAGE_LENGTH_MAX

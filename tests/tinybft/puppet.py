@@ -26,7 +26,7 @@ class Puppet:
         """Returns the fault that the message was counted as, or 0."""
         sender = self.sender if sender is None else sender
         wire_of = Wire(self.config)
-        auth = Authenticator(self.config, sender, make_crypto(self.config, sender), wire_of)
+        auth = Authenticator(self.config, sender, make_crypto(self.config, sender))
         out = bytearray(wire.HEADER_LENGTH) + bytearray(body) + bytearray(64)
         end = wire.HEADER_LENGTH + len(body)
         count = wire_of.tag_count(kind, sender)

@@ -18,8 +18,9 @@ _RAW = {
     "INLINE_LENGTH_MAX": 128,
     "STATE_LENGTH": 16384,
     "BLOCK_LENGTH": 1024,
+    "BATCH_PAGES_MAX": 65535,
     "TAG_LENGTH": 8,
-    "CONFIG_HASH": "7463a683",
+    "CONFIG_HASH": "b5d51bec",
     "STORAGE_AGREEMENT": "ram",
     "STORAGE_CHECKPOINT": "ram",
     "STORAGE_EVENT": "ram",
@@ -40,16 +41,18 @@ class Config:
         self.WEAK_QUORUM = self.FAULT_COUNT + 1
         self.CHECKPOINT_COUNT = self.WINDOW // self.CHECKPOINT_INTERVAL + 1
         self.SLOT_COUNT = 2 * self.WINDOW
-        self.STATE_BLOCK_COUNT = self.STATE_LENGTH // self.BLOCK_LENGTH
         self.CLIENT_ENTRY_LENGTH = 40
         self.SYSTEM_LENGTH = 16 + 40 * self.CLIENT_COUNT
-        system_blocks = (self.SYSTEM_LENGTH + self.BLOCK_LENGTH - 1) // self.BLOCK_LENGTH
-        self.BLOCK_COUNT = self.STATE_BLOCK_COUNT + system_blocks
-        self.POOL_BLOCK_COUNT = (self.CHECKPOINT_COUNT - 1) * self.BLOCK_COUNT
+        self.BLOCK_COUNT = -(-(self.STATE_LENGTH + self.SYSTEM_LENGTH) // self.BLOCK_LENGTH)
         self.DURABLE = self.STORAGE_EVENT != "ram"
         self.STATE_DURABLE = self.STORAGE_STATE != "ram"
         self.PAGE_LENGTH = 64 if self.BLOCK_LENGTH % 64 == 0 else 16
         self.PAGE_COUNT = self.BLOCK_COUNT * self.BLOCK_LENGTH // self.PAGE_LENGTH
+        self.STATE_PAGE_COUNT = self.STATE_LENGTH // self.PAGE_LENGTH
+        pages = min(self.CHECKPOINT_INTERVAL * self.BATCH_PAGES_MAX, self.STATE_PAGE_COUNT)
+        pages += -(-self.SYSTEM_LENGTH // self.PAGE_LENGTH)
+        self.CHANGED_PAGES_MAX = pages
+        self.POOL_PAGE_COUNT = (self.CHECKPOINT_COUNT - 1) * pages
 
 
 def digest_into(buf, start, length, out, at):

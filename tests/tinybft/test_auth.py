@@ -6,7 +6,6 @@ from tests.tinybft.bench import make_config, sha256
 from tests.tinybft.group import make_crypto
 from tinybft import wire
 from tinybft.auth import Authenticator
-from tinybft.structure import Wire
 
 CONFIG = make_config()
 TAG = CONFIG.TAG_LENGTH
@@ -15,9 +14,8 @@ BODY_LENGTHS = (0, 1, 32, 48, 49, 200)
 
 
 def authenticators(config=CONFIG):
-    checked = Wire(config)
     return [
-        Authenticator(config, node, make_crypto(config, node), checked)
+        Authenticator(config, node, make_crypto(config, node))
         for node in range(config.CLIENT_COUNT)
     ]
 
@@ -35,7 +33,7 @@ def sealed(sender, length, kind=wire.REQUEST):
 
 
 def accepts(receiver, message, sender):
-    return AUTHS[receiver].check(bytearray(message), message[1], sender)
+    return AUTHS[receiver].check(bytearray(message), sender)
 
 
 def test_every_replica_accepts_its_tag():
@@ -103,8 +101,8 @@ def test_node_without_a_shared_key_is_refused():
     auths = authenticators(two)
     message = messages.build(two, wire.REQUEST, b"x" * 32, 5)
     auths[5].seal(message, 48)
-    assert not auths[4].check(message, wire.REQUEST, 5)
-    assert auths[3].check(message, wire.REQUEST, 5)
+    assert not auths[4].check(message, 5)
+    assert auths[3].check(message, 5)
 
 
 def test_seal_for_writes_the_tag_of_one_receiver_at_its_place():
@@ -133,9 +131,11 @@ def test_message_inside_another_is_checked_in_place():
     for length in BODY_LENGTHS:
         inner = sealed(4, length)
         buf = bytearray(b"\xa5" * 33) + inner + bytearray(9)
-        assert AUTHS[2].check(buf, wire.REQUEST, 4, 33)
+        AUTHS[2].digest_message(buf, 33, 16 + length)
+        assert AUTHS[2].check_digested(buf, 4, 33)
         buf[33 + 12] ^= 1
-        assert not AUTHS[2].check(buf, wire.REQUEST, 4, 33)
+        AUTHS[2].digest_message(buf, 33, 16 + length)
+        assert not AUTHS[2].check_digested(buf, 4, 33)
 
 
 def test_check_digested_is_check_of_the_message_just_digested():
@@ -145,17 +145,17 @@ def test_check_digested_is_check_of_the_message_just_digested():
         auth = AUTHS[2]
         auth.digest_message(buf, 7, 16 + length)
         assert auth.digest == sha256(bytes(inner[: 16 + length]))
-        assert auth.check_digested(buf, wire.REQUEST, 4, 7)
+        assert auth.check_digested(buf, 4, 7)
         buf[7 + 15 + length] ^= 1
         auth.digest_message(buf, 7, 16 + length)
-        assert not auth.check_digested(buf, wire.REQUEST, 4, 7)
+        assert not auth.check_digested(buf, 4, 7)
 
 
 def test_checking_leaves_the_message_alone():
     for length in BODY_LENGTHS:
         message = sealed(4, length)
         before = bytes(message)
-        AUTHS[1].check(message, wire.REQUEST, 4)
+        AUTHS[1].check(message, 4)
         assert bytes(message) == before
 
 
@@ -165,6 +165,6 @@ def test_longer_tags():
     message = messages.build(config, wire.PREPARE, messages.DIGEST, 2)
     assert auths[2].seal(message, 48) == 48 + 3 * 16
     for receiver in (0, 1, 3):
-        assert auths[receiver].check(message, wire.PREPARE, 2)
+        assert auths[receiver].check(message, 2)
     message[48 + 15] ^= 1
-    assert not auths[0].check(message, wire.PREPARE, 2)
+    assert not auths[0].check(message, 2)

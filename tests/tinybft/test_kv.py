@@ -204,6 +204,55 @@ def test_a_long_history_with_checkpoints(draw):
         assert bytes(stores[0].app.view) == bytes(stores[1].app.view)
 
 
+class Metered:
+    """A store of which each operation may change what it declares, and no more."""
+
+    def __init__(self, state_length):
+        self.store = Store(state_length, reply_length=1024)
+        self.most = 0
+
+    def run(self, encode, *values):
+        store = self.store
+        state = store.state
+        seqno = state.snapshots.newest_seqno() + 2 if state.snapshots.count else 0
+        state.take_checkpoint(seqno)
+        state.release_below(seqno)
+        length = encode(store.op, *values)
+        state.allow(store.service.pages_max(length, 64))
+        reply = store.execute(length)
+        state.allow(-1)
+        spare = store.service.pages_max(length, 64) - state.snapshots.changed_count()
+        self.most = max(self.most, state.snapshots.changed_count() if spare == 0 else 0)
+        return reply
+
+
+@property_test(count=30)
+def test_no_operation_changes_more_pages_than_declared(draw):
+    metered = Metered(draw.choice((1024, 4096)))
+    keys = (b"a", b"b", b"k" * 40, b"k" * 64, b"abc")
+    for _ in range(draw.integer(1, 60)):
+        key = draw.choice(keys)
+        value = draw.choice((b"", b"7", b"v" * draw.integer(0, 900)))
+        kind = draw.integer(0, 5)
+        if kind < 3:
+            metered.run(f.encode_put, key, value)
+        elif kind == 3:
+            metered.run(f.encode_delete, key)
+        elif kind == 4:
+            metered.run(f.encode_cas, key, None, value)
+        else:
+            metered.run(f.encode_increment, key, draw.choice((b"1", b"9223372036854775806")))
+
+
+def test_what_is_declared_is_needed():
+    metered = Metered(16384)
+    for i in range(60):  # buckets with several records
+        metered.run(f.encode_put, b"%d" % i, b"v" * 60)
+    assert metered.run(f.encode_delete, b"7") == b"\x00" and metered.most == 4
+    assert metered.run(f.encode_put, b"long", b"v" * 1018) == b"\x00"
+    assert metered.most == cells_for(1022) + 2 == 19
+
+
 @property_test(count=150)
 def test_any_bytes_get_a_reply_and_change_nothing_unless_ok(draw):
     store = Store(1024)

@@ -23,7 +23,7 @@ class Requester:
         self.now = 0
         self.sent = []
         self.wire = Wire(config)
-        auth = Authenticator(config, self.node_id, make_crypto(config, self.node_id), self.wire)
+        auth = Authenticator(config, self.node_id, make_crypto(config, self.node_id))
         ids = RequestIds(store or RamStore())
         memory = ClientMemory(config)
         self.client = Client(config, self.node_id, memory, auth, self._send, ids, Jitter(3))
@@ -39,7 +39,7 @@ class Requester:
         length = 16 + len(result) + config.TAG_LENGTH
         head = bytes((0x10 | flags, wire.REPLY)) + u16(sender) + u16(config.GROUP_ID)
         buf = bytearray(head + u16(length) + u32(0) + u32(number) + result + bytes(16))
-        auth = Authenticator(config, sender, make_crypto(config, sender), self.wire)
+        auth = Authenticator(config, sender, make_crypto(config, sender))
         auth.seal_for(self.node_id, buf, 16 + len(result), 1)
         buf[16 + len(result)] ^= bad
         assert self.wire.check(buf, length) == 0
@@ -238,6 +238,32 @@ def test_retries_back_off_randomly_up_to_the_maximum():
     for i in range(1, len(gaps)):
         assert min(2 * gaps[i - 1], 300) <= gaps[i] <= min(3 * gaps[i - 1], 300)
     assert gaps[-1] == 300
+
+
+def answered(requester, number, latency_ms):
+    """One operation; returns how often it was retried."""
+    before = requester.client.retries
+    assert requester.submit()
+    for _ in range(latency_ms):
+        requester.now += 1
+        requester.client.tick(requester.now)
+    for sender in (0, 1):
+        requester.reply(sender, b"ok", number)
+    assert requester.client.done
+    return requester.client.retries - before
+
+
+def test_a_group_that_becomes_slower_is_not_retried_for_ever():
+    requester = Requester(None, RETRY_MS=200)
+    retries = [answered(requester, number, 3) for number in range(1, 10)]
+    assert sum(retries) == 0
+    retries = [answered(requester, number, 100) for number in range(10, 60)]
+    assert retries[0] > 0 and sum(retries[-20:]) == 0
+    # Now and then a lost message does not make the client patient.
+    for number in range(60, 80, 2):
+        answered(requester, number, 300)
+        assert answered(requester, number + 1, 100) == 0
+    assert requester.client._smoothed <= 8 * 101, "eight times the latency of 100 ms"
 
 
 def test_retries_end_with_the_reply():

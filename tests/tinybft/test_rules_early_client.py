@@ -25,7 +25,7 @@ class Requester:
         self.now = 0
         self.sent = []
         self.wire = Wire(config)
-        auth = Authenticator(config, self.node_id, make_crypto(config, self.node_id), self.wire)
+        auth = Authenticator(config, self.node_id, make_crypto(config, self.node_id))
         ids, memory = RequestIds(RamStore()), ClientMemory(config)
         self.client = EarlyClient(config, self.node_id, memory, auth, self._send, ids, Jitter(3))
         assert self.client.submit(b"op", 2, self.now, read_only)
@@ -38,7 +38,7 @@ class Requester:
         length = 16 + len(result) + config.TAG_LENGTH
         head = bytes((0x10 | flags, wire.REPLY)) + u16(sender) + u16(config.GROUP_ID)
         buf = bytearray(head + u16(length) + u32(view) + u32(number) + result + bytes(16))
-        auth = Authenticator(config, sender, make_crypto(config, sender), self.wire)
+        auth = Authenticator(config, sender, make_crypto(config, sender))
         auth.seal_for(self.node_id, buf, 16 + len(result), 1)
         return self.client.on_reply(buf, self.now)
 

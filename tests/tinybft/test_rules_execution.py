@@ -1,6 +1,6 @@
 """Normal case and clients: execution in order and exactly once; the service."""
 
-from tests.tinybft.bench import Bench, make_config, u32
+from tests.tinybft.bench import BUDGET, Bench, Declared, Ledger, make_config, u32
 from tinybft import faults, wire
 
 CLIENT = 4
@@ -82,6 +82,47 @@ def test_service_whose_reply_is_too_long_gives_an_error_reply():
     bench.service.execute = lambda state, op, length, reply, ctx: 65
     bench.execute(1, 1)
     assert replies(bench)[0][16:-8] == b"\xff"
+
+
+def test_operation_that_changes_more_than_declared_gets_an_error_reply():
+    """What it wrote before is there, on all replicas the same; the next one is not affected."""
+    bench = Bench(1, make_config(**BUDGET), Declared)
+    for number, writes in enumerate((b"3", b"4", b"9"), 1):
+        bench.execute(number, number, b"\x04xw" + writes)
+    found = [message[16:-8] for message in replies(bench)]
+    assert found[0] == b"\x01\0\0\0", "page 0 and 3 more, its operation has 4 bytes"
+    assert found[1:] == [b"\x02\0\0\0", b"\xff"], "in one interval a page counts once"
+    assert bench.core.faults.counts[faults.SERVICE] == 1
+    bench.execute(4, 4, b"\x04")
+    assert replies(bench)[3][16:-8] == b"\x04\0\0\0"
+    assert bench.core.state.snapshots.pages.count <= bench.config.POOL_PAGE_COUNT
+
+
+def test_refused_write_is_the_same_after_a_restart_from_the_checkpoint_before():
+    """The count starts at each checkpoint, so who executes again from there refuses the same."""
+    bench = Bench(1, make_config(**BUDGET), Declared)
+    for number, writes in enumerate((b"3", b"9"), 1):
+        bench.execute(number, number, b"\x04xw" + writes)
+    first = bench.own_checkpoint(2)
+    again = Bench(1, make_config(**BUDGET), Declared)
+    again.execute(1, 1, b"\x04xw3")
+    again.core.state.roll_back()
+    again.core.execution.load_clock()
+    again.progress.last_executed = 0
+    again.core.execution.run()
+    again.execute(2, 2, b"\x04xw9")
+    assert again.own_checkpoint(2) == first
+
+
+def test_service_that_declares_more_than_a_batch_may_change_is_refused():
+    whole = type("Whole", (Ledger,), {"state_length": 257})
+    for service, changed in ((whole, BUDGET), (Declared, dict(BUDGET, BATCH_PAGES_MAX=3))):
+        try:
+            Bench(1, make_config(**changed), service)
+        except ValueError as error:
+            assert "batch_pages_max = " in str(error) and 'service "ledger"' in str(error)
+            continue
+        raise AssertionError("taken")
 
 
 def test_service_sees_client_seqno_and_agreed_time():

@@ -1,6 +1,6 @@
 """Normal case: what a backup accepts, keeps in doubt, or refuses."""
 
-from tests.tinybft.bench import Bench, make_config
+from tests.tinybft.bench import BUDGET, Bench, Declared, make_config
 from tinybft import faults, wire
 
 
@@ -70,6 +70,33 @@ def test_primary_takes_no_pre_prepare():
     batch = bench.batch([one_request(bench)])
     assert bench.pre_prepare(2, 1, batch) == faults.NOT_NEEDED
     assert bench.out == []
+
+
+def test_batch_beyond_the_budget_of_pages_is_refused():
+    """By the lengths in its entries, so a body need not be here for that."""
+    for inline in (True, False):
+        bench = Bench(1, make_config(**BUDGET), Declared)
+        requests = [bench.request(client, 1, b"\x04x") for client in (2, 3, 4)]
+        fits = bench.batch(requests[:2], inline)
+        exceeds = bench.batch(requests, inline)
+        assert bench.pre_prepare(0, 1, exceeds) == faults.BATCH
+        assert bench.pre_prepare(0, 2, fits) == 0
+        for sender in (2, 3):
+            bench.prepare(sender, 1, exceeds.digest)  # nor if others vouch for it
+            bench.commit(sender, 1, exceeds.digest)
+        assert bench.pre_prepare(2, 1, exceeds) == faults.BATCH
+        assert exceeds.digest not in prepares(bench) and bench.progress.last_executed == 0
+
+
+def test_entry_too_short_for_any_request_costs_what_the_shortest_does():
+    bench = Bench(1, make_config(**BUDGET), Declared)
+    request = bench.request(4, 1, b"\x04x")
+    batch = bench.batch([request], False)
+    body = bytearray(batch.body)
+    body[11:13] = b"\x01\0"  # its length
+    batch.body = bytes(body)
+    assert bench.pre_prepare(0, 1, batch) == 0
+    assert bench.feed(request) != 0 or not prepares(bench)
 
 
 # --- forwarded by somebody else than the primary ---

@@ -1,6 +1,6 @@
 """Normal case: what the primary proposes, and when."""
 
-from tests.tinybft.bench import Bench, make_config
+from tests.tinybft.bench import BUDGET, Bench, Declared, make_config
 from tinybft import faults, requests, wire
 
 
@@ -33,6 +33,30 @@ def test_long_request_travels_by_digest():
     request = bench.request(4, 1, bytes(150))
     bench.feed(request)
     assert proposals(bench)[0][24:65] == b"\x00" + bench.entry(request)
+
+
+def test_budget_of_pages_bounds_a_batch():
+    """What does not fit waits for the next batch; what follows and fits does not wait."""
+    bench = Bench(0, make_config(PIPELINE=1, **BUDGET), Declared)
+    bench.feed(bench.request(1, 1, b"\x04xx"))
+    for client, operation in ((2, b"\x04xx"), (3, b"\x04xxx"), (4, b"\x04")):
+        bench.feed(bench.request(client, 1, operation))
+    first, second = (message[24:] for message in settled_proposals(bench))
+    assert first.count(b"\x04xx") == 1
+    assert second.count(b"\x04xx") == 1 and b"\x04xxx" not in second, "2 + 1 of 4 pages"
+    assert second.count(bench.request(4, 1, b"\x04")[:17]) == 1
+
+
+def settled_proposals(bench):
+    """The first two, the one agreed on so that the other follows."""
+    base = bench.core.slots.find(1)
+    digest_at = bench.core.slots.digest_at(base)
+    digest = bytes(bench.core.slots.buf[digest_at : digest_at + 32])
+    for sender in (1, 2):
+        bench.prepare(sender, 1, digest)
+    for sender in (1, 2):
+        bench.commit(sender, 1, digest)
+    return proposals(bench)[:2]
 
 
 def test_backup_never_proposes():

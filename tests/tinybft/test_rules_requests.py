@@ -62,8 +62,8 @@ def test_reply_carries_one_tag_for_its_client():
     bench = Bench()
     bench.execute(1, 7)
     reply = bytearray(replies(bench)[0])
-    assert bench.auths[CLIENT].check(reply, wire.REPLY, 1)
-    assert not bench.auths[3].check(reply, wire.REPLY, 1)
+    assert bench.auths[CLIENT].check(reply, 1)
+    assert not bench.auths[3].check(reply, 1)
 
 
 def reply_of(replica, operation, number):

@@ -16,7 +16,7 @@ CONFIGS = (
     Config(STATE_LENGTH=256, BLOCK_LENGTH=64, CLIENT_COUNT=1),
     Config(STATE_LENGTH=192, BLOCK_LENGTH=16, CLIENT_COUNT=1, MESSAGE_LENGTH_MAX=64 + 36 * 3),
     Config(STATE_LENGTH=640, BLOCK_LENGTH=32, CLIENT_COUNT=4, MESSAGE_LENGTH_MAX=64 + 36 * 2),
-    Config(STATE_LENGTH=160, BLOCK_LENGTH=20, WINDOW=8, MESSAGE_LENGTH_MAX=64 + 36 * 5),
+    Config(STATE_LENGTH=160, BLOCK_LENGTH=16, WINDOW=8, MESSAGE_LENGTH_MAX=64 + 36 * 5),
     Config(STATE_LENGTH=32, BLOCK_LENGTH=32, WINDOW=2, CLIENT_COUNT=1),
 )
 
@@ -129,17 +129,16 @@ def assert_same_children(state, seqno, levels, level):
 
 
 def assert_no_leak(state, config):
+    """The rings hold what the held snapshots own, and nothing else."""
     snapshots = state.snapshots
-    free = [
-        int.from_bytes(bytes(snapshots._free[i * 2 : i * 2 + 2]), "little")
-        for i in range(snapshots.free_count)
-    ]
-    used = [
-        int.from_bytes(bytes(snapshots._map[i : i + 2]), "little") - 1
-        for i in range(0, len(snapshots._map), 2)
-    ]
-    used = [entry for entry in used if entry >= 0]
-    assert sorted(free + used) == list(range(config.POOL_BLOCK_COUNT))
+    owned = [0, 0]
+    for i in range(snapshots.count):
+        at = (snapshots._oldest + i) % config.CHECKPOINT_COUNT * 4
+        for kind in range(2):
+            owned[kind] += int.from_bytes(snapshots._counts[at + 2 * kind :][:2], "little")
+    assert owned == [snapshots.pages.count, snapshots.entries.count]
+    assert snapshots.pages.limit == config.POOL_PAGE_COUNT
+    assert len(snapshots._pool.octets) == config.POOL_PAGE_COUNT * config.PAGE_LENGTH
 
 
 @property_test(count=60)
@@ -193,25 +192,105 @@ def test_ten_thousand_checkpoints_leak_nothing():
             state.release_below(seqno if x & 8 else seqno - 2)
     state.release_below(seqno)
     assert state.snapshots.count == 1
-    assert state.snapshots.free_count == config.POOL_BLOCK_COUNT
+    assert (state.snapshots.pages.count, state.snapshots.entries.count) == (0, 0)
     assert_no_leak(state, config)
 
 
-def test_every_block_changed_in_each_interval_fits_the_pool():
+def test_every_page_changed_in_each_interval_fits_the_pool():
     config = CONFIGS[3]
     state, reference = make(config)
+    everything = config.STATE_LENGTH + config.SYSTEM_LENGTH
     state.take_checkpoint(0)
     reference.take_checkpoint(0)
     for i in range(1, config.CHECKPOINT_COUNT):
-        write(state, reference, 0, bytes([i]) * len(reference.blocks))
+        write(state, reference, 0, bytes([i]) * everything)
         state.take_checkpoint(i * 2)
         reference.take_checkpoint(i * 2)
-    assert state.snapshots.free_count == 0
+    assert state.snapshots.pages.count == config.POOL_PAGE_COUNT
     assert_same(state, reference)
     state.release_below(2)
     reference.release_below(2)
-    write(state, reference, 0, b"\x77" * len(reference.blocks))
+    write(state, reference, 0, b"\x77" * everything)
     assert_same(state, reference)
+    assert_no_leak(state, config)
+
+
+# A budget that is small beside the state: 3 pages per batch, K = 2, W = 6.
+BUDGET = {"BATCH_PAGES_MAX": 3, "WINDOW": 6, "CLIENT_COUNT": 4}
+BUDGETED = (
+    Config(STATE_LENGTH=640, BLOCK_LENGTH=64, **BUDGET),
+    Config(STATE_LENGTH=640, BLOCK_LENGTH=320, **BUDGET),
+    Config(STATE_LENGTH=640, BLOCK_LENGTH=16, MESSAGE_LENGTH_MAX=64 + 36 * 4, **BUDGET),
+    Config(STATE_LENGTH=320, BLOCK_LENGTH=128, **BUDGET),  # a block that both parts share
+)
+
+
+def scattered_batch(draw, state, reference, config, full):
+    """One batch within its budget: writes somewhere, and what the library writes; if `full`,
+    pages that nothing has changed since the newest checkpoint while there are any."""
+    fresh = list(range(config.STATE_LENGTH // config.PAGE_LENGTH))
+    changed = {state.snapshots.changed(i) for i in range(state.snapshots.changed_count())}
+    fresh = [page for page in fresh if page not in changed] if full else fresh
+    state.allow(config.BATCH_PAGES_MAX)
+    for _ in range(config.BATCH_PAGES_MAX if full else draw.integer(0, config.BATCH_PAGES_MAX)):
+        if fresh:
+            page = fresh.pop(draw.integer(0, len(fresh) - 1))
+            write(state, reference, page * config.PAGE_LENGTH + draw.integer(0, 11), b"abcd")
+    state.allow(-1)
+    write(state, reference, config.STATE_LENGTH, bytes([draw.integer(0, 255)]) * 16)
+    for client in range(config.CLIENT_COUNT if full else draw.integer(0, config.CLIENT_COUNT)):
+        write(state, reference, config.STATE_LENGTH + 16 + 40 * client, draw.octets(40, 40))
+
+
+@property_test(count=25)
+def test_the_worst_legal_workload_fills_the_pool_and_no_more(draw):
+    """W batches above the stable checkpoint, each with its whole budget on pages of its own: the
+    pool is full to the last page; then the window moves, and it goes on and on."""
+    config = draw.choice(BUDGETED)
+    state, reference = make(config)
+    state.take_checkpoint(0)
+    reference.take_checkpoint(0)
+    full = draw.integer(0, 3) > 0
+    seqno = low_mark = 0
+    for _ in range(draw.integer(1, 4)):
+        while seqno < low_mark + config.WINDOW:
+            scattered_batch(draw, state, reference, config, full)
+            seqno += 1
+            if seqno % config.CHECKPOINT_INTERVAL == 0:
+                state.take_checkpoint(seqno)
+                reference.take_checkpoint(seqno)
+        if full:
+            assert state.snapshots.pages.count == config.POOL_PAGE_COUNT
+        assert_same(state, reference)
+        assert_no_leak(state, config)
+        low_mark += config.CHECKPOINT_INTERVAL * draw.integer(1, 3)
+        state.release_below(low_mark)
+        reference.release_below(low_mark)
+
+
+def test_a_write_beyond_what_is_allowed_is_refused_before_it_changes_anything():
+    config = BUDGETED[0]
+    state, reference = make(config)
+    state.take_checkpoint(0)
+    reference.take_checkpoint(0)
+    write(state, reference, 64, b"before")
+    state.allow(2)
+    write(state, reference, 0, b"a" * 128)  # one page is changed already: it costs one
+    write(state, reference, 200, b"b")
+    for offset, length in ((256, 1), (639, 1), (250, 10)):
+        try:
+            state.write(offset, bytes(10), 0, length)
+        except ValueError:
+            continue
+        raise AssertionError("written")
+    write(state, reference, 192, b"c" * 64)  # pages of its own may change as often as it likes
+    state.allow(-1)
+    assert_same(state, reference)
+    write(state, reference, 256, b"d" * 300)
+    state.roll_back()
+    reference.roll_back()
+    assert_same(state, reference)
+    assert state.snapshots.pages.count == 0
 
 
 def test_own_bugs_are_asserted():
@@ -309,7 +388,7 @@ def test_install_makes_an_equal_state(draw):
         target.write(9, b"lost", 0, 4)
     target.begin_install()
     assert target.snapshots.count == 0
-    assert target.snapshots.free_count == config.POOL_BLOCK_COUNT
+    assert (target.snapshots.pages.count, target.snapshots.entries.count) == (0, 0)
     seqno = max(reference.held)
     fetched, root = fetch(target, source, seqno, forget=True)
     if fetched:
@@ -362,8 +441,10 @@ def test_fields_are_what_memory_needs():
     fields = state_fields(config)
     sizes = {name: size for name, size, _, _ in fields}
     assert sizes["blocks"] == 17 * 1024 + 6
-    assert sizes["pool"] == 34 * 1024
+    assert sizes["pool"] == 2 * (256 + 4) * 64
     assert sizes["tree"] == 18 * 36
+    budgeted = state_fields(Config(BATCH_PAGES_MAX=22))
+    assert [size for name, size, _, _ in budgeted if name == "pool"] == [2 * (2 * 22 + 4) * 64]
     assert all(row == "execution" and text for _, _, text, row in fields)
 
     class Region:

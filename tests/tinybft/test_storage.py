@@ -91,10 +91,9 @@ def made(config, service, store):
     from hal.crypto import Crypto
     from tinybft.auth import Authenticator
     from tinybft.jitter import Jitter
-    from tinybft.structure import Wire
 
     keys = {peer: bytes(16) for peer in range(1, config.CLIENT_COUNT)}
-    auth = Authenticator(config, 0, Crypto(0, keys, config.TAG_LENGTH), Wire(config))
+    auth = Authenticator(config, 0, Crypto(0, keys, config.TAG_LENGTH))
     try:
         return Replica(config, 0, Memory(config), auth, None, service, Jitter(1), store)
     except (StoreError, ValueError) as error:

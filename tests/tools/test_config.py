@@ -13,7 +13,7 @@ from tinybft.layout import areas
 from tools.config import ROOT, generate, load, named_files
 
 MICROPYTHON = Path(sys.executable).with_name("micropython")
-NAMES = ("default", "c3", "durable", "smallest", "n7", "n25")
+NAMES = ("default", "c3", "durable", "smallest", "n7", "n25", "server")
 
 
 def test_ships_the_named_configurations():
@@ -39,8 +39,8 @@ def test_derived_sizes():
     config = load(ROOT / "config.toml")
     assert (config.QUORUM, config.WEAK_QUORUM, config.CHECKPOINT_COUNT) == (3, 2, 3)
     assert config.SYSTEM_LENGTH == 16 + 40 * 5
-    assert (config.STATE_BLOCK_COUNT, config.BLOCK_COUNT) == (16, 17)
-    assert config.POOL_BLOCK_COUNT == 34
+    assert (config.BLOCK_COUNT, config.PAGE_COUNT, config.STATE_PAGE_COUNT) == (17, 272, 256)
+    assert config.POOL_PAGE_COUNT == 2 * (2 * 22 + 4)
 
 
 def test_same_file_gives_same_bytes(tmp_path):
@@ -71,9 +71,11 @@ def test_hash_is_a_plain_sha256_of_lines():
     lines = (
         "group.fault_count=1\ngroup.group_id=1\ngroup.client_count=5\nagreement.window=4\n"
         "agreement.checkpoint_interval=2\nagreement.batch_count_max=4\nagreement.pipeline=1\n"
+        "agreement.read_only=False\nagreement.tentative=False\n"
         "sizes.request_length_max=1024\nsizes.reply_length_max=1024\n"
         "sizes.message_length_max=1152\nsizes.inline_length_max=128\nstate.state_length=16384\n"
-        "state.block_length=1024\nauthentication.tag_length=8\ntimeouts.clock_skew_ms=1000\n"
+        "state.block_length=1024\nstate.batch_pages_max=22\nauthentication.tag_length=8\n"
+        "timeouts.clock_skew_ms=1000\n"
         "transport.frame_length=250\n"
     )
     expected = hashlib.sha256(lines.encode()).hexdigest()[:8]

@@ -17,6 +17,7 @@ ALONE = [
     ({"agreement.batch_count_max": "0"}, "agreement.batch_count_max", "must lie in 1..16"),
     ({"agreement.batch_count_max": "17"}, "agreement.batch_count_max", "must lie in 1..16"),
     ({"agreement.pipeline": "0"}, "agreement.pipeline", "must lie in 1..255"),
+    ({"state.batch_pages_max": "0"}, "state.batch_pages_max", "must lie in 1..65535"),
     ({"authentication.tag_length": "7"}, "authentication.tag_length", "must lie in 8..16"),
     ({"authentication.tag_length": "17"}, "authentication.tag_length", "must lie in 8..16"),
     ({"timeouts.repair_ms": "0"}, "timeouts.repair_ms", "must lie in 1..536870911"),
@@ -66,6 +67,11 @@ DURABLE = {
 
 TOGETHER = [
     (
+        {"group.client_count": "256"},
+        "group.client_count",
+        "CLIENT_COUNT <= 255); client_count = 256; lower client_count to 255",
+    ),
+    (
         {"group.client_count": "8", "group.fault_count": "3"},
         "group.client_count",
         "CLIENT_COUNT >= REPLICA_COUNT); client_count = 8, REPLICA_COUNT = 10; raise client_count"
@@ -97,16 +103,17 @@ TOGETHER = [
     ),
     ({"state.block_length": "1000"}, "state.block_length", "set block_length to 1008"),
     (
-        {"state.state_length": "16000"},
+        {"state.state_length": "16001"},
         "state.state_length",
-        "whole blocks (rule: STATE_LENGTH % BLOCK_LENGTH == 0); state_length = 16000,"
-        " block_length = 1024; set state_length to 16384",
+        "the application or to the library (rule: STATE_LENGTH % PAGE_LENGTH == 0); state_length ="
+        " 16001, PAGE_LENGTH = 64; set state_length to 16064",
     ),
     (
         {"state.state_length": "1048576", "state.block_length": "16"},
-        "state.block_length",
-        "named by two bytes (rule: BLOCK_COUNT <= 65535)",
+        "state.state_length",
+        "named by two bytes (rule: PAGE_COUNT <= 65535)",
     ),
+    ({"agreement.window": "5"}, "agreement.window", "has room for all that the batches of a"),
     ({"timeouts.repair_ms": "21"}, "timeouts.repair_ms", "lower repair_ms to 20"),
     ({"timeouts.status_ms": "20"}, "timeouts.status_ms", "raise status_ms above 20"),
     ({"timeouts.request_ms": "499"}, "timeouts.request_ms", "raise request_ms to 500"),
@@ -204,7 +211,7 @@ SIZES = [
     (
         {"transport.kind": '"esp_now"'},
         "budget.ram_max",
-        "raise ram_max to 102",
+        "raise ram_max to 74",
     ),
     (
         DURABLE | {"fram.parts": '["0x50:MB85RC256V"]'},

@@ -7,6 +7,7 @@ import tomllib
 from importlib.util import find_spec
 
 import pytest
+import rich_click as click
 
 from hal import faults as frame_faults
 from tinybft import faults as message_faults
@@ -35,9 +36,12 @@ def commands_in(text):
 
 
 def options_of(name):
-    """All spellings of the options of a command."""
+    """All spellings of the options of a command, and of its commands if it is a group."""
     command = main.get_command(None, name)
-    return {word for option in command.params for word in (*option.opts, *option.secondary_opts)}
+    params = list(command.params)
+    for below in command.list_commands(None) if isinstance(command, click.Group) else ():
+        params += command.get_command(None, below).params
+    return {word for option in params for word in (*option.opts, *option.secondary_opts)}
 
 
 def test_commands_and_options_exist(text):

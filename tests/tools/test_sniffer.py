@@ -21,7 +21,7 @@ ONE, OTHER = bytes([1]) * 32, bytes([2]) * 32
 def message(kind, view, seqno, body=ONE, sender=OWN, flags=0):
     """A sealed message of `sender`."""
     checked_wire = Wire(CONFIG)
-    auth = Authenticator(CONFIG, sender, make_crypto(CONFIG, sender), checked_wire)
+    auth = Authenticator(CONFIG, sender, make_crypto(CONFIG, sender))
     buf = bytearray(CONFIG.MESSAGE_LENGTH_MAX)
     wire.put_header(buf, kind, flags, sender, CONFIG.GROUP_ID, view, seqno)
     end = wire.HEADER_LENGTH + len(body)

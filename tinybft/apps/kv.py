@@ -8,10 +8,13 @@ An operation is read in this order: opcode, key length, whether the lengths add 
 A value may have as many bytes as a PUT request and a GET reply can carry: request_length_max
 - 2 - key, and reply_length_max - 1. A scan needs reply_length_max >= 72.
 
+An operation changes at most the cells of the longest record that it can carry, the header of the
+store, and a link to the record or (when one goes or gets shorter) the last cell of what is freed.
+
 Allocates nothing; but `increment` does for numbers from 2**30 on.
 """
 
-from tinybft.apps.kv_cells import Cells
+from tinybft.apps.kv_cells import CELL_LENGTH, Cells, cells_for
 from tinybft.apps.kv_format import (
     ABSENT,
     BAD_OPERATION,
@@ -42,6 +45,7 @@ _KEY_AT = const(2)  # in an operation; but for:
 _CAS_KEY_AT = const(4)
 _SCAN_KEY_AT = const(5)
 _SCAN_REPLY_MIN = const(72)
+_CELLS_MIN = const(4)  # DELETE: link, head cell, last cell, header
 
 # By opcode, 1 PUT .. 7 COUNT: where the key is, whether something may follow it, whether
 # the operation writes.
@@ -71,6 +75,10 @@ class KeyValueStore(Service):
 
     def genesis(self, state):
         self._cells.genesis()
+
+    def pages_max(self, length, page_length):
+        cells = max(_CELLS_MIN, cells_for(length - _KEY_AT) + 2)
+        return cells * (CELL_LENGTH // page_length)
 
     def execute(self, state, op, length, reply, ctx):
         status = self._refusal(op, length, ctx)

@@ -1,4 +1,4 @@
-"""`tinybft bench`: throughput and latency under loss beside the targets; instruction counts.
+"""`tinybft bench loss`: throughput and latency under loss beside the targets; instruction counts.
 
 A cell of the matrix is one run of the cluster for a few seconds: closed loop, no kill, then
 everything is read back as in any run. Under loss frames are also duplicated (2 %) and
@@ -49,7 +49,7 @@ RATIO_TARGETS = {5: 0.5, 10: 0.25, 20: 0.1}
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")
 @click.option("--run-dir", default="build/bench", show_default=True, help="Folder of the run.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document, nothing else.")
-def bench(run_dir, as_json, virt, functions, write_costs, **chosen):
+def loss(run_dir, as_json, virt, functions, write_costs, **chosen):
     """Measure a cluster: operations per second under loss, instructions, or view changes.
 
     --failover N kills the primary N times under load (at 0 % loss unless --loss is given): time
@@ -158,7 +158,3 @@ def print_row(row, first):
     )
     for entry in row["failed"]:
         click.echo(f"         {entry['name']}: {entry['detail']}")
-
-
-def _met(value, target):
-    return "met" if value >= target else "missed"

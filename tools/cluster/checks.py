@@ -32,7 +32,7 @@ def verify(course):
         ) as client:
             books = ledgers(course.folder, config, options)
             checks = [written(client, books, options), counted(client, books)]
-            checks.append(_equal_digests(course, client))
+            checks.append(equal_digests(course, client))
     except Refusal as refusal:
         return [check("read back", False, str(refusal))]
     return checks
@@ -82,7 +82,7 @@ def counted(client, books):
     return check("exactly once", ok, detail, lost=max(0, known - value))
 
 
-def _equal_digests(course, client):
+def equal_digests(course, client):
     """Digests cover checkpoints: read on until the last executed seqno is one."""
     operation = bytearray(client.config.REQUEST_LENGTH_MAX)
     length = encode_get(operation, SHARED_KEY)

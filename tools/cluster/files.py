@@ -42,6 +42,11 @@ SOURCES = (
     "tools/cluster/latency.py",
     "tools/cluster/times.py",
     "tools/cluster/tap.py",
+    "tools/bench/__init__.py",
+    "tools/bench/floor_node.py",
+    "tools/ycsb/__init__.py",
+    "tools/ycsb/node.py",
+    "tools/ycsb/records.py",
 )
 
 

@@ -30,6 +30,7 @@ class Options:
     sizes: tuple = DEFAULT_SIZES
     mix: str = "all"
     pause_ms: int = 0  # least time between two requests of a client
+    rate: float | None = None  # operations per second of all clients together; None: as they can
     clients: tuple | None = None  # ids; None: all replicas and the first external client
     kill: str = "none"  # "primary", "backup", "none" or a replica id
     freeze: str | None = None  # the same, stopped for freeze_ms instead of killed
@@ -121,7 +122,7 @@ def fitting_sizes(config, sizes):
     Raises Refusal when given ones do not fit a request, a reply or, all together, the state.
     """
     if sizes is None:
-        chosen = tuple(size for size in DEFAULT_SIZES if size <= _size_max(config))
+        chosen = tuple(size for size in DEFAULT_SIZES if size <= size_max(config))
         while chosen and _cells(config, chosen) > _cells_free(config):
             chosen = chosen[:-1]
         if not chosen:
@@ -132,9 +133,9 @@ def fitting_sizes(config, sizes):
             )
         return chosen
     for size in sizes:
-        if not 4 <= size <= _size_max(config):
+        if not 4 <= size <= size_max(config):
             raise Refusal(
-                f"--value-sizes {size}: must lie in 4..{_size_max(config)} (request_length_max ="
+                f"--value-sizes {size}: must lie in 4..{size_max(config)} (request_length_max ="
                 f" {config.REQUEST_LENGTH_MAX}, reply_length_max = {config.REPLY_LENGTH_MAX}, a"
                 f" key of up to {KEY_ROOM} bytes)"
             )
@@ -147,7 +148,8 @@ def fitting_sizes(config, sizes):
     return tuple(sizes)
 
 
-def _size_max(config):
+def size_max(config):
+    """Bytes of the longest value that can be put and got."""
     return min(config.REQUEST_LENGTH_MAX - 2 - KEY_ROOM, config.REPLY_LENGTH_MAX - 1)
 
 
@@ -185,6 +187,19 @@ def network(options, node_id):
     }
 
 
+def schedule(config, options, node_id):
+    """When a client's requests fall due: one every interval_us, the first after offset_us.
+
+    All clients of a run get the same interval and follow one another evenly; 0 = no schedule.
+    """
+    clients = client_ids(config, options)
+    if options.rate is None or node_id not in clients:
+        return {"interval_us": 0, "offset_us": 0}
+    interval_us = round(1e6 * len(clients) / options.rate)
+    offset_us = interval_us * clients.index(node_id) // len(clients)
+    return {"interval_us": interval_us, "offset_us": offset_us}
+
+
 def plan(folder, config, options, node_id, operations, boot=0):
     """The document for one node; operations is None for a node without a workload."""
     has_times = has_victim(options) or options.power_cuts
@@ -208,6 +223,7 @@ def plan(folder, config, options, node_id, operations, boot=0):
             "sizes": options.sizes,
             "mix": options.mix,
             "pause_ms": options.pause_ms,
+            **schedule(config, options, node_id),
             "seed": options.seed * 1000 + 500 + node_id + 10000 * boot,
         },
     }

@@ -19,6 +19,7 @@ from tools.cluster.files import beside_python
 from tools.refusal import Refusal
 
 STOP_SECONDS = 3.0
+PROGRAM = "tools.cluster.replica"
 ERROR_MARK = "error: "  # replica.py puts it before the words for a person
 
 
@@ -89,9 +90,10 @@ class NodeProcess:
 class Processes:
     """All nodes of a run; `end` and the handlers installed by `guarded` leave none behind."""
 
-    def __init__(self, folder, heap):
+    def __init__(self, folder, heap, program=PROGRAM):
         self.folder = folder
         self.heap = heap
+        self.program = program  # the module that each of them runs
         self.nodes = {}
         self.kept = False
 
@@ -103,7 +105,7 @@ class Processes:
         folder = self.folder
         plan_path = folder.node_file(node_id, "plan.json")
         folder.write_json(plan_path, plan)
-        command, cwd = self._command(replica)
+        command, cwd = self.command(replica)
         log_path = folder.node_file(node_id, "log")
         boot = plan["boot"]
         if node_id in self.nodes:
@@ -122,9 +124,10 @@ class Processes:
             )
         self.nodes[node_id] = NodeProcess(node_id, process, log_path, boot)
 
-    def _command(self, replica):
+    def command(self, replica):
+        """(what starts a replica or else a host's process, the folder to start it in)."""
         if not replica:
-            return [sys.executable, "-m", "tools.cluster.replica"], self.folder.source
+            return [sys.executable, "-m", self.program], self.folder.source
         micropython = beside_python("micropython")
         if micropython is None:
             raise Refusal(
@@ -132,7 +135,7 @@ class Processes:
                 " into this virtual environment"
             )
         where = self.folder.device if self.folder.device.is_dir() else self.folder.source
-        return [micropython, "-X", f"heapsize={self.heap}", "-m", "tools.cluster.replica"], where
+        return [micropython, "-X", f"heapsize={self.heap}", "-m", self.program], where
 
     def live(self):
         return [node for node in self.nodes.values() if node.alive()]
@@ -217,7 +220,7 @@ def is_node(pid):
             if file.read().rpartition(b")")[2].split()[0] == b"Z":
                 return False
         with open(f"/proc/{pid}/cmdline", "rb") as file:
-            return b"tools.cluster.replica" in file.read()
+            return PROGRAM.encode() in file.read()
     except OSError:
         return not os.path.isdir("/proc")  # no /proc: kill(0) is the best there is
 

@@ -31,7 +31,7 @@ from tinybft import config
 from tinybft.apps.kv import KeyValueStore
 from tinybft.node import Node
 from tinybft.request_ids import StoreError as UntrustedStore
-from tools.cluster.driver import Driver, elapsed_us, now_us
+from tools.cluster.driver import Driver, cpu_us, elapsed_us, now_us
 from tools.cluster.ledger import Ledger
 from tools.cluster.tap import Tap
 from tools.cluster.workload import Workload, layout_of
@@ -57,6 +57,7 @@ class Reporter:
         self._boot = plan["boot"]
         self._period_us = plan["report_ms"] * 1000
         self._first = self._last = now_us()
+        self._cpu_first = cpu_us()
         self._said = 0
         self._number = 0
         self._heap_first = 0
@@ -94,6 +95,7 @@ class Reporter:
             "report": self._number,
             "boot": self._boot,
             "clock_us": now_us(),
+            "cpu_us": cpu_us() - self._cpu_first,
             "heap": {"first": self._heap_first, "now": used, "most": self._heap_most},
             "status": status,
             "air": self._air(),
@@ -167,13 +169,13 @@ def serve(node, hal, driver, reporter, inbox):
                 reporter.write()
         if not moved:
             wait_ms_max = WAIT_MS_MAX if inbox.started else START_MS_MAX
-            if driver is not None and driver.pause_left_us():
-                wait_ms_max = min(wait_ms_max, 1 + driver.pause_left_us() // 1000)
+            if driver is not None and driver.wait_left_us():
+                wait_ms_max = min(wait_ms_max, 1 + driver.wait_left_us() // 1000)
             hal.wait(min(node.idle_ms(), wait_ms_max))
     reporter.write()
 
 
-def node_of(plan):
+def node_of(plan, service_class=KeyValueStore):
     """The node that a plan describes; HalError, KeyFileError or StoreError."""
     key_id, keys = load_keys(plan["key_path"], config)
     node_id = plan["node_id"]
@@ -197,7 +199,7 @@ def node_of(plan):
     )
     if plan["tap"] is not None:
         hal.send = Tap(hal.send, plan["tap"]).send
-    service = KeyValueStore() if node_id < config.REPLICA_COUNT else None
+    service = service_class() if node_id < config.REPLICA_COUNT else None
     try:
         return Node(hal, config, service)
     except UntrustedStore as error:
@@ -225,12 +227,17 @@ def main(plan_path):
     serve(node, node.hal, driver, Reporter(node, driver, plan), Inbox(driver))
 
 
-if __name__ == "__main__":
+def run(program):
+    """Call `program` with the path of the plan; what a person can mend becomes words."""
     try:
-        main(sys.argv[1])
+        program(sys.argv[1])
     except (HalError, KeyFileError, StoreError) as error:
         print("error: " + str(error))
         sys.exit(2)
     except MemoryError as error:
         print("error: the heap is too small (" + str(error) + "); choose a larger --heap")
         sys.exit(2)
+
+
+if __name__ == "__main__":
+    run(main)

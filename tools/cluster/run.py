@@ -60,9 +60,7 @@ class Course:
             provision(self.folder, self.config)
         replicas = range(self.config.REPLICA_COUNT)
         for node_id in sorted({*replicas, *self.clients}):
-            document = plan(
-                self.folder, self.config, self.options, node_id, self.given.get(node_id), boot
-            )
+            document = self.plan_of(node_id, self.given.get(node_id), boot)
             self._launch(document, self.options.wrappers.get(node_id, ()))
         deadline = time.monotonic() + START_SECONDS * self._patience
         while any(view.report is None for view in self._look()):
@@ -74,6 +72,10 @@ class Course:
                     f" see {self.folder.path}/node-*.log"
                 )
         remember(self.folder, self.processes.nodes.values())
+
+    def plan_of(self, node_id, operations, boot):
+        """What a node is told: plans.py."""
+        return plan(self.folder, self.config, self.options, node_id, operations, boot)
 
     def _launch(self, document, wrapper=()):
         """Start a node; if it is a replica that may be held to its words, listen to it."""
@@ -194,7 +196,7 @@ class Course:
         if node_id in self.clients:
             left = max(1, self.given[node_id] - self._acknowledged(node_id))
         boot = self.processes.nodes[node_id].boot + 1
-        self._launch(plan(self.folder, self.config, self.options, node_id, left, boot))
+        self._launch(self.plan_of(node_id, left, boot))
         self.processes.nodes[node_id].tell("go")
         remember(self.folder, self.processes.nodes.values())
 

@@ -8,7 +8,7 @@ operation executed twice, or not at all, shows.
 
     mix "all"    of 16: 6 put, 3 get, 2 compare-and-swap, 1 delete, 3 increment, 1 count
     mix "put"    put only (for measurements)
-    mix "get"    get only
+    mix "get"    get only, but for the first access to each key, which puts it
 
 Keys are `c<client>/<size>/<index>`; values start with generation, client and key index (as
 far as they are long enough) and are filled up with the generation's low byte.
@@ -97,10 +97,12 @@ class Workload:
         layout = layout_of(sizes)
         self.mismatch = ""  # the first wrong reply, in words
         self.group = 0  # of the outstanding operation, see GROUP_NAMES
+        self.reads = False  # it may be sent as a read-only request
         self.group_count = len(GROUP_NAMES) + len(sizes)
         self._client_id = client_id
         self._ledger = ledger
         self._mix = MIXES[mix]
+        self._gets_only = mix == "get"
         self._groups = [len(GROUP_NAMES) + i for i, _ in layout]
         self._keys = [key_name(client_id, sizes[i], j) for i, j in layout]
         self._prefix = b"c%d/" % client_id
@@ -130,13 +132,17 @@ class Workload:
         if self._is_settling:
             key = ledger.get(OUTSTANDING_KEY)
             self.group = self._groups[key]
+            self.reads = False  # only its place in the order tells what happened before
             return self.get_into(buf, key)
         kind = self._mix[self._below(len(self._mix))]
         key = self._below(len(self._keys))
         held = ledger.generation(key)
         if kind == CAS and not self._can_cas[key]:
             kind = PUT
+        if self._gets_only and not exists(held):
+            kind = PUT
         self.group = 0 if kind in (INCREMENT, COUNT) else self._groups[key]
+        self.reads = kind in (GET, COUNT)
         ledger.put(OUTSTANDING, kind)
         ledger.put(OUTSTANDING_KEY, key)
         ledger.put(OUTSTANDING_GENERATION, following(held, kind))

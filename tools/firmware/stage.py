@@ -13,6 +13,7 @@ import shutil
 from pathlib import Path
 
 from tools.config import generate
+from tools.firmware.lean import make_lean
 from tools.refusal import Refusal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,11 +21,14 @@ PLATFORMS = {"TINYBFT_C3": "esp32c3", "VIRT_RV32": "virt"}  # board: module of h
 _TAKEN = {"tinybft", "hal", "main", "boot", "_boot"}
 
 
-def stage(folder, config_path, board, main=None, includes=()):
+def stage(  # noqa: PLR0913 - what a firmware is made of
+    folder, config_path, board, main=None, includes=(), measured=None
+):
     """Lay out the sources in `folder` anew; returns the path of the manifest to build with.
 
     main: a file that takes the place of the board's main.py. includes: modules (files) and
-    packages (folders), frozen under their own names. Raises Refusal before anything is written.
+    packages (folders), frozen under their own names. measured: the main.py whose firmware the
+    given main only measures (lean.py). Raises Refusal before anything is written.
     """
     folder = Path(folder).absolute()
     text = generate(config_path)
@@ -47,6 +51,7 @@ def stage(folder, config_path, board, main=None, includes=()):
         (folder / "tinybft" / "config.py").write_text(text, encoding="utf-8")
         manifest = folder / "firmware.py"
         manifest.write_text(_manifest(board, includes), encoding="utf-8")
+        make_lean(folder, manifest, measured)
     except OSError as error:
         raise Refusal(
             f"{error.filename}: {error.strerror}; firmware is staged in {folder}: make room"

@@ -32,7 +32,7 @@ def memory(file, name, budget, with_scale, measures, records, as_json):  # noqa:
     """
     path = chosen_file(file, name)
     if records:
-        _refuse_together(records=True, fit=budget is not None, measure=measures)
+        _refuse_together(record=True, fit=budget is not None, measure=measures)
         _record()
         return
     config = load(path)

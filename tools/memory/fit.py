@@ -1,8 +1,9 @@
 """`tinybft memory --fit BYTES`: configurations whose replica takes no more heap than that.
 
 Out of a grid of smaller values of each parameter the ones that give up the least: a parameter
-that is halved counts 1, weighted. The number of faults to survive is not given up. Where the
-configuration fits as it is, each parameter is raised instead as far as it goes.
+that is halved counts 1, weighted. Bulk may move out of RAM where that is durable anyway. The
+number of faults to survive is not given up. Where the configuration fits as it is, each parameter
+is raised instead as far as it goes.
 """
 
 from itertools import product
@@ -13,7 +14,7 @@ from tools.config_schema import BY_CONSTANT
 from tools.memory.objects import measured
 from tools.memory.parameters import stepped
 from tools.memory.variants import differences, is_valid, snippet, varied
-from tools.nonvolatile import STORAGES, grouped, stored
+from tools.nonvolatile import grouped, stored
 from tools.refusal import Refusal
 
 _WEIGHTS = {
@@ -26,6 +27,7 @@ _WEIGHTS = {
     "BATCH_COUNT_MAX": 0.2,
     "BLOCK_LENGTH": 0.1,
 }
+_NVM_WEIGHT = 1.5  # bulk outside of RAM makes everything slower
 _STATE_SHARES = (1, 7 / 8, 3 / 4, 5 / 8, 1 / 2, 3 / 8, 1 / 4, 3 / 16, 1 / 8, 1 / 16)
 _LENGTH_SHARES = (1, 3 / 4, 1 / 2, 1 / 4, 1 / 8, 1 / 16)
 _BLOCK_SHARES = (1, 1 / 2, 1 / 4)
@@ -52,13 +54,14 @@ def proposals(config, budget):
     if most(config) <= budget:
         return _grown(config, budget)
     kinds = _kinds(config)
-    grids = [(kind, _by_loss(config)) for kind in kinds]
     least = min((smallest(kind) for kind in kinds), key=most)
     if most(least) > budget:
         raise Refusal(_nothing_fits(config, budget, least))
     found = []
+    grid = _by_loss(kinds)
+    fitting = {}
     for keeping, names in _KEEPING.items():
-        variant = _first_fit(grids, names, budget)
+        variant = _first_fit(grid, names, budget, fitting)
         if variant and all(differences(variant, other["variant"]) for other in found):
             found.append(_proposal(config, variant, keeping))
     return found
@@ -70,14 +73,18 @@ def most(config):
     return found["total"] + found["error"]
 
 
-def _first_fit(grids, names, budget):
-    for kind, grid in grids:
-        for changes in grid:
-            if any(getattr(kind, name) != changes[name] for name in names):
-                continue
+def _first_fit(grid, names, budget, fitting):
+    """fitting: {place in the grid: the configuration there, or None if it does not fit}, as far
+    as they have been looked at."""
+    for place, (kind, changes) in enumerate(grid):
+        if any(getattr(kind, name) != changes[name] for name in names):
+            continue
+        if place not in fitting:
             variant = _shrunk(kind, changes)
-            if most(variant) <= budget and is_valid(variant):
-                return variant
+            fits = most(variant) <= budget and is_valid(variant)
+            fitting[place] = variant if fits else None
+        if fitting[place]:
+            return fitting[place]
     return None
 
 
@@ -88,16 +95,18 @@ def _kinds(config):
     return [config, stored(config, "nvm")]
 
 
-def _by_loss(config):
-    """[{constant: value}, ...] of the grid, the ones that give up the least first."""
+def _by_loss(kinds):
+    """[(configuration, {constant: value}), ...] of the grids, what gives up the least first."""
     found = []
-    for values in product(*_axes(config)):
-        changes = {}
-        for part in values:
-            changes |= part
-        found.append((_loss(config, changes), len(found), changes))
-    found.sort()
-    return [changes for _, _, changes in found]
+    for number, kind in enumerate(kinds):
+        for values in product(*_axes(kind)):
+            changes = {}
+            for part in values:
+                changes |= part
+            loss = _loss(kind, changes) + number * _NVM_WEIGHT
+            found.append((loss, len(found), kind, changes))
+    found.sort(key=lambda point: point[:2])
+    return [point[2:] for point in found]
 
 
 def _loss(config, changes):
@@ -154,11 +163,15 @@ def _is_pair(window, interval):
 
 
 def _shrunk(config, changes):
-    """With the changes, and what can be no larger then: messages, pipeline, inlined requests."""
+    """With the changes, and what need be no larger then: messages, pipeline, inlined requests, and
+    the pages that a batch may change beyond those that a request fills."""
     values = changes | {
         "PIPELINE": min(config.PIPELINE, changes["WINDOW"]),
         "MESSAGE_LENGTH_MAX": 64,
+        "BATCH_PAGES_MAX": config.BATCH_PAGES_MAX
+        - (config.REQUEST_LENGTH_MAX - changes["REQUEST_LENGTH_MAX"]) // config.PAGE_LENGTH,
     }
+    values["BATCH_PAGES_MAX"] = max(1, values["BATCH_PAGES_MAX"])
     variant = varied(config, **values)
     if variant.INLINE_LENGTH_MAX > variant.MESSAGE_LENGTH_MAX:
         values["INLINE_LENGTH_MAX"] = variant.MESSAGE_LENGTH_MAX
@@ -229,6 +242,6 @@ def _nothing_fits(config, budget, least):
     )
     if config.FAULT_COUNT > 1:
         words += ", lower fault_count"
-    if config.STORAGE_STATE != "nvm" and STORAGES:
+    if not config.STATE_DURABLE:
         words += ', or keep the bulk in non-volatile memory ([storage] "nvm", see --name durable)'
     return words

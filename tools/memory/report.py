@@ -93,8 +93,9 @@ def source_words(found):
     if found["source"] == "measured now":
         return "now, on an emulated board"
     if not found["exact"]:
-        return f"not yet; estimated, +- {found['error']} bytes (--measure measures)"
-    words = "on an emulated board, and recorded"
+        words = f"not yet; estimated, +- {found['error']} bytes (--measure measures)"
+    else:
+        words = "on an emulated board, and recorded"
     if found["stale"]:
         words += "; the code has changed since: `tinybft memory --record`"
     return words

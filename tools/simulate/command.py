@@ -79,7 +79,7 @@ class Rate(click.ParamType):
     show_default=True,
     help="What a seed means.",
 )
-@click.option("--replicas", default=4, show_default=True, type=int, help="4, 7, 10 or 13.")
+@click.option("--replicas", default=4, show_default=True, type=int, help="4, 7, 10, 13 or 25.")
 @click.option("--service", metavar="MODULE:CLASS", help="What is replicated. [key-value store]")
 @click.option("--script", metavar="FILE", help="A Python file with `def scenario(sim):`.")
 @click.option("--ms", type=click.IntRange(1), help="Virtual time under faults; after a script.")

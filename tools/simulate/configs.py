@@ -1,4 +1,4 @@
-"""Configurations for simulated groups: config.toml with small sizes, for 4, 7, 10, 13 replicas.
+"""Configurations for simulated groups: config.toml with small sizes, for 4 to 25 replicas.
 
 They pass through the rules and derivations of every configuration (tools.config_*), so what is
 simulated could be flashed.
@@ -16,7 +16,7 @@ from tools.config_source import Source
 from tools.config_template import render
 from tools.refusal import Refusal
 
-REPLICA_COUNTS = (4, 7, 10, 13)
+REPLICA_COUNTS = (4, 7, 10, 13, 25)
 
 # What survives a power cut, by name: (agreement, checkpoint, event, state) of [storage].
 DURABLE = {
@@ -26,12 +26,14 @@ DURABLE = {
 }
 _REGIONS = ("AGREEMENT", "CHECKPOINT", "EVENT", "STATE")
 
-# Small regions make runs fast; a state of 16 blocks keeps every level of the partition tree.
+# Small regions make runs fast; a state of 16 blocks keeps every level of the partition tree. Of
+# its 16 pages two puts of the key-value store may change 8, so budgets bound batches here too.
 _SMALL = {
     "REQUEST_LENGTH_MAX": 256,
     "REPLY_LENGTH_MAX": 256,
     "STATE_LENGTH": 1024,
     "BLOCK_LENGTH": 64,
+    "BATCH_PAGES_MAX": 8,
     "RAM_MAX": 2000000,
 }
 

@@ -120,6 +120,9 @@ class Witness(Service):
     def genesis(self, state):
         self._service.genesis(state)
 
+    def pages_max(self, length, page_length):
+        return self._service.pages_max(length, page_length)
+
     def execute(self, state, op, length, reply, ctx):
         octets = bytes(op[:length])
         try:

@@ -117,10 +117,13 @@ def load_service(name):
     if not (isinstance(service, type) and issubclass(service, Service)):
         raise Refusal(f"--service {name}: {class_name} is no subclass of tinybft.service.Service")
     default = configuration()
-    if service.state_length <= default.STATE_LENGTH:
-        return {"service": service}
     blocks = -(-service.state_length // default.BLOCK_LENGTH)
-    return {"service": service, "STATE_LENGTH": blocks * default.BLOCK_LENGTH}
+    pages = service().pages_max(default.REQUEST_LENGTH_MAX, default.PAGE_LENGTH)
+    return {
+        "service": service,
+        "STATE_LENGTH": max(default.STATE_LENGTH, blocks * default.BLOCK_LENGTH),
+        "BATCH_PAGES_MAX": max(default.BATCH_PAGES_MAX, pages),
+    }
 
 
 def _put_on_path(folder):

@@ -428,7 +428,7 @@ class Sim(Power):
         wire.put_length(buf, len(buf))
         if i not in self._sealers:
             crypto = make_crypto(self.config, i, self.seed)
-            self._sealers[i] = Authenticator(self.config, i, crypto, self.wire_of_group)
+            self._sealers[i] = Authenticator(self.config, i, crypto)
         if tags_length == tag_length and (kind == wire.REPLY or kind >= wire.FETCH):
             if to is None:
                 raise ValueError(f"{wire.TYPE_NAMES[kind]} has one tag: seal(..., to=receiver)")

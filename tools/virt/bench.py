@@ -24,6 +24,7 @@ from tools.virt.summary import functions, print_summary, summary
 
 BOARD = "VIRT_RV32"
 COUNTING = ROOT / "boards" / BOARD / "counting"
+MEASURED = ROOT / "boards" / BOARD / "main.py"
 HEAP_LENGTH = 1500000
 OPERATIONS = 16
 # (what, bytes of the value; 0: the longest request). "read": a get that is not ordered.
@@ -80,7 +81,7 @@ def count(run_dir, config_path, silent=lambda _line: None, with_functions=False)
 def build(folder, config_path, config):
     """firmware.elf with the measurement in place of the replica; raises Refusal."""
     sources = folder / "source"
-    manifest = stage(sources, config_path, BOARD, COUNTING / "main.py", [COUNTING])
+    manifest = stage(sources, config_path, BOARD, COUNTING / "main.py", [COUNTING], MEASURED)
     directories = [os.environ.get(name) for name in ("MICROPYTHON_DIR", "MBEDTLS_DIR")]
     virt.build(*directories, manifest, folder, config, HEAP_LENGTH)
     return folder / "firmware.elf"

@@ -37,7 +37,10 @@ def _cost(points, more=0):
 def costs_text(result):
     """The text of hal/sim_costs.py for a summary (summary.py)."""
     points = result["points"]
+    interval = result["configuration"]["checkpoint_interval"]
+    taken = _taken(result["operations"], interval)
     executed, per_byte = _executed(points)
+    executed = max(0, executed - taken / interval)
     rows = [("REQUEST, at the primary", _cost(points["REQUEST primary"], per_byte))]
     for name in wire.TYPE_NAMES[1:]:
         if name in points:
@@ -51,10 +54,21 @@ def costs_text(result):
         "name": result["configuration"]["name"],
         "rows": "".join(f"    {cost},  # {name}\n" for name, cost in rows),
         "executed": round(microseconds(executed)),
+        "taken": round(microseconds(taken)),
         "submit": _cost(result["client"]["submit"]),
         "reply": _cost(result["client"]["reply"]),
         "dropped": round(microseconds(result["client"]["other"])),
     }
+
+
+def _taken(operations, interval):
+    """Instructions to take a checkpoint, without the CHECKPOINT messages of the others."""
+    whole = [row for row in operations if row["checkpoint"] is not None]
+    if not whole:
+        return 0
+    row = whole[0]
+    messages = row["types"].get("CHECKPOINT", {"instructions": 0})["instructions"]
+    return max(0, row["checkpoint"] - messages * interval)
 
 
 def _executed(points):
@@ -78,7 +92,8 @@ from tinybft.compat import const
 # Receiving a message of each type, at a replica: (microseconds, and nanoseconds per byte).
 MESSAGE = (
 %(rows)s)
-EXECUTED_US = %(executed)d  # a batch, in the step that executes it; checkpoints included
+EXECUTED_US = %(executed)d  # a batch, in the step that executes it
+CHECKPOINT_US = %(taken)d  # to take a checkpoint, after the replies have left
 SUBMIT = %(submit)s  # a request of one's own
 CLIENT_REPLY = %(reply)s  # at a node that is a client only
 DROPPED_US = %(dropped)d  # a message of no use: one that such a node overhears, garbage

@@ -29,7 +29,11 @@ def summary(config, counted, heap):
     everything += [counted["view_change"]["spans"], counted["view_change"]["returned"]]
     operations = [_operation(config, story) for story in stories]
     return {
-        "configuration": {"name": config.CONFIG_NAME, "hash": config.CONFIG_HASH},
+        "configuration": {
+            "name": config.CONFIG_NAME,
+            "hash": config.CONFIG_HASH,
+            "checkpoint_interval": config.CHECKPOINT_INTERVAL,
+        },
         "operations": operations,
         "types": _types(everything, n),
         "idle": _idle(counted["idle"], n),

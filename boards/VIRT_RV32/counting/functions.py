@@ -72,7 +72,7 @@ def replace(module, name):
         if kind == "function" and not key.startswith("__"):
             if (name + "." + key) not in rows and key not in ("native", "const"):
                 setattr(module, key, counted(name + "." + key, value))
-        elif kind == "type" and key not in _seen:
+        elif kind == "type" and key not in _seen and "__module__" in value.__dict__:
             _seen.add(key)
             for method, function in list(value.__dict__.items()):
                 is_function = type(function).__name__ == "function"

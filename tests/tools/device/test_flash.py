@@ -107,7 +107,7 @@ def test_upgrade_keeps_identity(folder, boards, built, keys):
     before = [nvs_of(board) for board in boards]
     firmware(built, version="v1.30.0")
     text = done("flash", boards)
-    assert [nvs_of(board) for board in boards] == nvs_before
+    assert [nvs_of(board) for board in boards] == before
     for node_id, board in enumerate(boards):
         assert_holds(board, built)
         line = next(line for line in text.splitlines() if line.startswith(board.url))

@@ -1,0 +1,167 @@
+"""Fields that the configuration fixes, put where they are read: `self._size` becomes 412.
+
+A firmware has one configuration, so `self._window = config.WINDOW` in an `__init__` gives every
+object of the class the same number: 8 bytes of RAM that need not be there, and a look-up for each
+use. What such an assignment gives is computed here, by the project's own modules, offsets of
+regions included. Lines stay where they are.
+"""
+
+import ast
+import importlib
+from types import SimpleNamespace
+
+_SMALL = range(-0x20000000, 0x20000000)  # what a 32-bit MicroPython needs no object for
+
+
+def fixed(texts, config):
+    """{module: source} with such fields read as numbers, and not stored where nobody reads them."""
+    trees = {name: ast.parse(text) for name, text in texts.items()}
+    stored = _stored(trees)
+    values = {}  # (module, class): {field: number}
+    for module, tree in trees.items():
+        for node in tree.body:
+            if isinstance(node, ast.ClassDef):
+                found = _fields(module, node, config)
+                values[module, node.name] = {
+                    name: value for name, value in found.items() if stored[name][1] == 0
+                }
+    alone = {
+        name: value
+        for fields in values.values()
+        for name, value in fields.items()
+        if stored[name][0] == 1
+    }
+    texts = {name: _read(texts[name], tree, name, values, alone) for name, tree in trees.items()}
+    return _without_stores(texts, values)
+
+
+def _stored(trees):
+    """{attribute: [stores in an __init__, other definitions]}."""
+    found = {}
+    for tree in trees.values():
+        inits = set()
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef):
+                for inner in node.body:
+                    if getattr(inner, "name", None) == "__init__":
+                        inits |= {id(one) for one in inner.body if _is_store(one)}
+                    elif isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
+                        found.setdefault(inner.name, [0, 0])[1] += 1
+                    for target in getattr(inner, "targets", []):
+                        found.setdefault(getattr(target, "id", ""), [0, 0])[1] += 1
+        taken = set()
+        for node in ast.walk(tree):
+            if id(node) in inits:
+                found.setdefault(node.targets[0].attr, [0, 0])[0] += 1
+                taken.add(id(node.targets[0]))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+                if id(node) not in taken:
+                    found.setdefault(node.attr, [0, 0])[1] += 1
+    return found
+
+
+def _is_store(node):
+    """`self.field = ...`"""
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return False
+    target = node.targets[0]
+    return isinstance(target, ast.Attribute) and getattr(target.value, "id", None) == "self"
+
+
+def _fields(module, node, config):
+    """{field: number} of what __init__ computes from the configuration alone."""
+    init = next((one for one in node.body if getattr(one, "name", None) == "__init__"), None)
+    if init is None:
+        return {}
+    try:
+        names = vars(importlib.import_module(module))
+    except (ImportError, AttributeError):
+        return {}  # of a board
+    parameters = {argument.arg for argument in init.args.args}
+    known = {}
+    if "config" in parameters:
+        known["config"] = config
+    if "core" in parameters:
+        known["core"] = SimpleNamespace(config=config)
+    found = {}
+    for statement in init.body:
+        if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
+            for one in ast.walk(statement):
+                if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+                    known.pop(one.id, None)
+            continue
+        value = _computed(statement.value, names, known, parameters)
+        target = statement.targets[0]
+        if isinstance(target, ast.Name):
+            known.pop(target.id, None)
+            if value is not None:
+                known[target.id] = value
+        elif _is_store(statement) and type(value) in (int, bool) and value in _SMALL:
+            found[target.attr] = value
+    return found
+
+
+def _computed(node, names, known, parameters):
+    """What an expression gives if only what is known takes part; else None."""
+    read = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
+    if isinstance(node, ast.Constant) or not read & set(known):
+        return None  # does not come from the configuration
+    if read & parameters - set(known):
+        return None
+    try:
+        return eval(compile(ast.Expression(node), "<field>", "eval"), names, known)
+    except Exception:  # noqa: BLE001 - what cannot be computed here stays a field
+        return None
+
+
+def _read(text, tree, module, values, alone):
+    lines = [line.encode() for line in text.split("\n")]
+    spans = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            fields = values.get((module, node.name), {})
+            spans += [
+                (one, fields[one.attr])
+                for one in ast.walk(node)
+                if isinstance(one, ast.Attribute)
+                and isinstance(one.ctx, ast.Load)
+                and getattr(one.value, "id", None) == "self"
+                and one.attr in fields
+            ]
+    taken = {id(node) for node, _ in spans}
+    for node in ast.walk(tree):
+        is_read = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+        if is_read and node.attr in alone and id(node) not in taken:
+            spans.append((node, alone[node.attr]))
+    for node, value in sorted(spans, key=lambda s: (-s[0].lineno, -s[0].col_offset)):
+        if node.lineno == node.end_lineno:
+            at = node.lineno - 1
+            number = str(value) if value >= 0 else f"({value})"
+            lines[at] = (
+                lines[at][: node.col_offset] + number.encode() + lines[at][node.end_col_offset :]
+            )
+    return "\n".join(line.decode() for line in lines)
+
+
+def _without_stores(texts, values):
+    trees = {name: ast.parse(text) for name, text in texts.items()}
+    read = {
+        node.attr
+        for tree in trees.values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
+    }
+    result = {}
+    for module, tree in trees.items():
+        lines = texts[module].split("\n")
+        for node in tree.body:
+            fields = values.get((module, getattr(node, "name", None)), {})
+            for init in node.body if fields else ():
+                for one in init.body if getattr(init, "name", None) == "__init__" else ():
+                    if _is_store(one) and one.targets[0].attr in set(fields) - read:
+                        lines[one.lineno - 1 : one.end_lineno] = [""] * (
+                            one.end_lineno - one.lineno + 1
+                        )
+        result[module] = "\n".join(lines)
+    return result

@@ -1,0 +1,270 @@
+"""Short functions, put where they are called: `slots.digest_at(base)` becomes an expression.
+
+A function that is `return <expression>` and nothing else costs 24 bytes of RAM, and each call of
+it more instructions than the expression. Done by names, as in program.py, where that is safe:
+
+* a method's name is defined once in the whole program, is no attribute of anything else, and
+  none of the types that Python brings has it: then whatever it is called on is of that class;
+* arguments, and what a method is called on, are names, constants and the like, which may be
+  looked up twice or in another order; what does more is used once and stands alone.
+
+Lines stay where they are.
+"""
+
+import ast
+import builtins
+import copy
+
+_PURE = {"get_u16", "get_u32", "len", "min", "max", "elapsed"}
+_TYPES = (str, bytes, bytearray, int, list, tuple, dict, set, memoryview, object, Exception)
+_TAKEN = {name for kind in _TYPES for name in dir(kind)} | {"read", "write", "collect", "send"}
+_USES_MAX = 3  # of an attribute in place of a parameter, less one for each further dot
+_PASSES = 4
+
+
+def inlined(texts):
+    """{module: source} with calls replaced."""
+    for _ in range(_PASSES):
+        trees = {name: ast.parse(text) for name, text in texts.items()}
+        functions = _functions(trees)
+        result = {name: _Sites(trees, name, functions).text(texts[name]) for name in texts}
+        if result == texts:
+            break
+        texts = result
+    return texts
+
+
+class _Short:
+    """A function that is one expression."""
+
+    def __init__(self, module, owner, node):
+        self.module = module
+        self.is_method = owner is not None
+        self.name = node.name
+        self.parameters = [argument.arg for argument in node.args.args]
+        self.defaults = node.args.defaults
+        self.expression = node.body[-1].value
+        names = [one.id for one in ast.walk(self.expression) if isinstance(one, ast.Name)]
+        self.uses = {name: names.count(name) for name in self.parameters}
+        self.free = {name for name in names if name not in self.parameters}
+
+
+def _functions(trees):
+    """{method's name, or (module, function's name): _Short}."""
+    found, seen = {}, {}
+    stored = set()
+    for module, tree in trees.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+                stored.add(node.attr)
+            elif isinstance(node, ast.ClassDef):
+                for one in node.body:
+                    if isinstance(one, ast.Assign):
+                        stored |= {getattr(target, "id", "") for target in one.targets}
+                    elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+                        seen[one.name] = seen.get(one.name, 0) + 1
+        for owner, node in _defined(tree):
+            if _is_short(node):
+                short = _Short(module, owner, node)
+                found[node.name if short.is_method else (module, node.name)] = short
+    return {
+        name: short
+        for name, short in found.items()
+        if not short.is_method or (seen[name] == 1 and name not in stored and name not in _TAKEN)
+    }
+
+
+def _defined(tree):
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            yield None, node
+        elif isinstance(node, ast.ClassDef):
+            yield from ((node, inner) for inner in node.body if isinstance(inner, ast.FunctionDef))
+
+
+def _is_short(node):
+    body = node.body[1:] if ast.get_docstring(node) else node.body
+    if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
+        return False
+    if node.name.startswith("__") or node.args.kwonlyargs or node.args.vararg or node.args.kwarg:
+        return False
+    allowed = {"native"}
+    if any(getattr(one, "attr", None) not in allowed for one in node.decorator_list):
+        return False
+    banned = (ast.Lambda, ast.JoinedStr, ast.Yield, ast.Await, ast.NamedExpr, ast.Starred)
+    banned += (ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp, ast.Dict, ast.List)
+    parts = list(ast.walk(body[0].value))
+    return len(parts) < 60 and not any(isinstance(part, banned) for part in parts)
+
+
+def _is_simple(node):
+    """Looking it up twice is the same as once."""
+    if isinstance(node, ast.Attribute):
+        return _is_simple(node.value)
+    return isinstance(node, ast.Name | ast.Constant)
+
+
+def _uses_max(node):
+    if not _is_simple(node):
+        return 1
+    dots = 0
+    while isinstance(node, ast.Attribute):
+        node = node.value
+        dots += 1
+    return max(1, _USES_MAX + 1 - dots) if dots else 99
+
+
+def _is_pure(node):
+    if isinstance(node, ast.Call):
+        name = getattr(node.func, "id", None)
+        return name in _PURE and all(map(_is_pure, node.args)) and not node.keywords
+    if isinstance(node, ast.BinOp | ast.Compare | ast.BoolOp | ast.UnaryOp | ast.Subscript):
+        parts = [one for one in ast.iter_child_nodes(node) if isinstance(one, ast.expr)]
+        return all(map(_is_pure, parts))
+    return _is_simple(node)
+
+
+class _Sites(ast.NodeVisitor):
+    """Calls in one module that can be replaced."""
+
+    def __init__(self, trees, module, functions):
+        self._module = module
+        self._functions = functions
+        self._tree = trees[module]
+        self._imported = {}
+        self._missing = {}
+        self._local = set()
+        self._spans = []
+        for node in ast.walk(self._tree):
+            if isinstance(node, ast.ImportFrom):
+                for alias in node.names:
+                    self._imported[alias.asname or alias.name] = (node.module, alias.name)
+        self._sources = {}
+        for name, tree in trees.items():
+            self._sources[name] = {
+                alias.asname or alias.name: (node.module, alias.name)
+                for node in tree.body
+                if isinstance(node, ast.ImportFrom)
+                for alias in node.names
+            }
+
+    def text(self, text):
+        self.visit(self._tree)
+        return _with_imports(_edited(text, self._spans), self._missing)
+
+    def visit_FunctionDef(self, node):
+        outer = self._local
+        stored = {one.arg for one in ast.walk(node) if isinstance(one, ast.arg)}
+        for one in ast.walk(node):
+            if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
+                stored.add(one.id)
+        self._local = outer | stored
+        for statement in node.body:
+            self.visit(statement)
+        self._local = outer
+
+    visit_AsyncFunctionDef = visit_FunctionDef
+
+    def visit_JoinedStr(self, node):
+        """Python 3.11 does not say where its parts are."""
+
+    def visit_Call(self, node):
+        short, receiver = self._called(node)
+        if short is not None:
+            text = self._expression(short, receiver, node)
+            if text is not None:
+                self._spans.append((node, text))
+                return
+        self.generic_visit(node)
+
+    def _called(self, node):
+        function = node.func
+        if isinstance(function, ast.Attribute):
+            base = getattr(function.value, "id", None)
+            if base in self._imported and base not in self._local:
+                return self._functions.get((".".join(self._imported[base]), function.attr)), None
+            return self._functions.get(function.attr), function.value
+        if isinstance(function, ast.Name) and function.id not in self._local:
+            source = self._imported.get(function.id, (self._module, function.id))
+            return self._functions.get(source), None
+        return None, None
+
+    def _expression(self, short, receiver, node):
+        """The text in place of the call, or None."""
+        given = ([receiver] if short.is_method else []) + node.args
+        given += (
+            short.defaults[len(short.defaults) - (len(short.parameters) - len(given)) :]
+            if (len(given) < len(short.parameters))
+            else []
+        )
+        if node.keywords or len(given) != len(short.parameters):
+            return None
+        arguments = dict(zip(short.parameters, given, strict=True))
+        for name, value in arguments.items():
+            if not _is_pure(value) or short.uses[name] > _uses_max(value):
+                return None
+        if short.free & self._local or not self._can_see(short):
+            return None
+        return "(" + ast.unparse(_Put(arguments).visit(copy.deepcopy(short.expression))) + ")"
+
+    def _can_see(self, short):
+        """Names of the function's own module have to be here, too, or can be imported."""
+        wanted = {}
+        for name in short.free:
+            if hasattr(builtins, name):
+                continue
+            source = self._sources[short.module].get(name, (short.module, name))
+            if self._module == short.module:
+                continue
+            if self._imported.get(name, source) != source or source[0] == self._module:
+                return False
+            wanted[name] = source
+        for name, source in wanted.items():
+            if name not in self._imported:
+                self._imported[name] = source
+                self._missing[name] = source
+        return True
+
+
+class _Put(ast.NodeTransformer):
+    """Arguments in place of parameters."""
+
+    def __init__(self, arguments):
+        self._arguments = arguments
+
+    def visit_Name(self, node):
+        return self._arguments.get(node.id, node)
+
+
+def _edited(text, spans):
+    """`text` with nodes replaced, the last ones first; a node's lines stay."""
+    lines = text.split("\n")
+    for node, new in sorted(spans, key=lambda s: (-s[0].lineno, -s[0].col_offset)):
+        first, last = node.lineno - 1, node.end_lineno - 1
+        head = lines[first].encode()[: node.col_offset].decode()
+        tail = lines[last].encode()[node.end_col_offset :].decode()
+        if first == last:
+            lines[first] = head + new + tail
+        else:
+            lines[first] = head + new[:-1]
+            lines[first + 1 : last] = [""] * (last - first - 1)
+            lines[last] = ")" + tail
+    return "\n".join(lines)
+
+
+def _with_imports(text, missing):
+    """Further imports in the line of the first one that has a line for itself."""
+    if not missing:
+        return text
+    words = [
+        f"from {module} import {name}" + (f" as {alias}" if alias != name else "")
+        for alias, (module, name) in sorted(missing.items())
+    ]
+    lines = text.split("\n")
+    for node in ast.parse(text).body:
+        if isinstance(node, ast.Import | ast.ImportFrom) and node.lineno == node.end_lineno:
+            lines[node.lineno - 1] = "; ".join([*words, lines[node.lineno - 1]])
+            return "\n".join(lines)
+    at = ast.parse(text).body[0].end_lineno
+    lines[at] = "; ".join(words)
+    return "\n".join(lines)
