@@ -37,6 +37,7 @@ from tinybft.octets import copy, fill, get_u16, put_u16
 HEADER_LENGTH = 4
 FRAGMENT_COUNT_MAX = 16
 
+_HEADER_LENGTH = const(4)
 _ROW_LENGTH = const(8)
 _LENGTH = const(2)
 _NUMBER = const(4)
@@ -77,6 +78,7 @@ def frame_memory_rows(config):
 class Fragments:
     """The frames of one message after the other, in the one buffer `frame`.
 
+    frame_length = fragments.put_whole(buf, length, target)      one frame carries it, or else
     fragments.begin(buf, length, target)
     while True:
         frame_length = fragments.put_next()
@@ -100,19 +102,37 @@ class Fragments:
     def begin(self, buf, length, target=BROADCAST):
         """Start on buf[0:length] for a node or for everybody; buf must stay as it is until the
         last frame is written."""
-        if not 0 < length <= self._message_length_max:
-            raise ValueError(
-                "message of %d bytes, must be 1..%d" % (length, self._message_length_max)
-            )
+        self._check_length(length)
         put_u16(self.frame, 0, self._own_address + self._node_count * (target + 1) & 0xFFFF)
         self._buf = buf
         self._length = length
         self._at = 0
         self._index = 0
-        self._count = 1
-        if length > self._room:
-            self._count = (length + self._room - 1) // self._room
+        self._count = (length + self._room - 1) // self._room
+        if self._count > 1:
             self._number = self._number + 1 & 255
+
+    def _check_length(self, length):
+        if not 0 < length <= self._message_length_max:
+            raise ValueError(
+                "message of %d bytes, must be 1..%d" % (length, self._message_length_max)
+            )
+
+    @micropython.viper
+    def put_whole(self, buf, length: int, target: int) -> int:
+        """The same for a message that one frame carries: writes it and returns the length of the
+        frame; 0: it needs several."""
+        if length > int(self._room) or length <= 0:
+            return 0
+        frame = self.frame
+        octets = ptr8(frame)
+        address = int(self._own_address) + int(self._node_count) * (target + 1)
+        octets[0] = address & 255
+        octets[1] = address >> 8 & 255
+        octets[2] = int(self._number)
+        octets[3] = 0
+        copy(frame, _HEADER_LENGTH, buf, 0, length)
+        return _HEADER_LENGTH + length
 
     @micropython.native
     def put_next(self):
@@ -146,12 +166,31 @@ class Reassembly:
         self._frame_length = config.FRAME_LENGTH
         self._room = config.FRAME_LENGTH - HEADER_LENGTH
         self._message_length_max = config.MESSAGE_LENGTH_MAX
+        self._whole_max = min(self._room, self._message_length_max)
         self._buffers = bytearray(others * config.MESSAGE_LENGTH_MAX if multiple else 0)
         self._rows = bytearray(others * _ROW_LENGTH)
 
-    @micropython.native
-    def offer(self, frame, frame_length, out):
+    @micropython.viper
+    def offer(self, frame, frame_length: int, out) -> int:
         """Take frame[0:frame_length]; length of the message that it completes in out, or 0."""
+        size = frame_length - _HEADER_LENGTH
+        if size <= 0:
+            return int(self._offer_fragment(frame, frame_length, out))
+        octets = ptr8(frame)
+        count = int(self._node_count)
+        own_id = int(self._own_id)
+        # Almost every frame: from a member, whole, for all or for this node.
+        transmitter = (octets[0] | octets[1] << 8) - int(self._group_address) & 0xFFFF
+        if transmitter >= count:
+            transmitter -= count * (own_id + 1)
+        is_wrong = transmitter < 0 or transmitter >= count or transmitter == own_id
+        if is_wrong or octets[3] or size > int(self._whole_max):
+            return int(self._offer_fragment(frame, frame_length, out))
+        copy(out, 0, frame, _HEADER_LENGTH, size)
+        return size
+
+    def _offer_fragment(self, frame, frame_length, out):
+        """`offer` of a frame that is not a whole message for this node; says why."""
         if not HEADER_LENGTH < frame_length <= self._frame_length:
             self.faults.frame_length += 1
             return 0
@@ -160,11 +199,8 @@ class Reassembly:
             return 0
         size = frame_length - HEADER_LENGTH
         if frame[3] == 0:
-            if size > self._message_length_max:
-                self.faults.fragment_overflow += 1
-                return 0
-            copy(out, 0, frame, HEADER_LENGTH, size)
-            return size
+            self.faults.fragment_overflow += 1
+            return 0
         place = transmitter if transmitter < self._own_id else transmitter - 1
         if not self._well_formed(frame[3], size):
             return 0

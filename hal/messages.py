@@ -61,6 +61,9 @@ class Messages:
         if not air.reaches(target):
             return False
         fragments = self._fragments
+        whole = fragments.put_whole(buf, length, target)
+        if whole:
+            return air.send(target, whole)
         fragments.begin(buf, length, target)
         sent = True
         while True:

@@ -11,13 +11,12 @@ import json
 import uctypes
 import virt
 
-from hal import BROADCAST, virt_map
+from hal import virt_map
 from hal.faults import Faults
 from hal.frames import Fragments, Reassembly
-from hal.keys import KeyFileError, check_keys
 from hal.store import StoreError, check_span
 from tinybft.compat import const, micropython
-from tinybft.octets import copy, get_u16, get_u32, put_u16
+from tinybft.octets import copy, get_u32
 
 # Repeated, because a constant is inlined in the module that defines it only.
 _SENT_HEAD = const(4)
@@ -29,7 +28,6 @@ _SENT = const(0x1000)
 _RECEIVED = const(0x8000)
 _ENTRY_LENGTH = const(256)
 _ENTRY_HEADER = const(4)
-_TO_ALL = const(0xFFFF)
 _FRAMES_PER_CALL = const(64)
 _TICKS_MASK = const(0x3FFFFFFF)
 _EVERY_TICKS = const(4)  # milliseconds between two calls in the background without a frame
@@ -44,6 +42,8 @@ def shared(offset, length):
 
 def read_identity(config):
     """(node_id, {peer_id: key}) that the host has put there; KeyFileError if there is none."""
+    from hal.keys import KeyFileError, check_keys
+
     place = "identity of this board"
     length = get_u32(shared(0, 16), virt_map.IDENTITY_LENGTH)
     if not 0 < length <= virt_map.IDENTITY_LENGTH_MAX:
@@ -98,25 +98,28 @@ class Hal:
         self._ticks = 0
         self._tick_bound = self._tick
 
-    @micropython.native
-    def receive_into(self, buf):
+    @micropython.viper
+    def receive_into(self, buf) -> int:
         """Length of one whole message in buf, 0 when none is there."""
-        if len(buf) < self._message_length_max:
+        control = ptr8(self._control)
+        if control[_RECEIVED_HEAD] == control[_RECEIVED_TAIL]:
+            return 0
+        if int(len(buf)) < int(self._message_length_max):
             raise ValueError("receive buffer shorter than MESSAGE_LENGTH_MAX")
-        control = self._control
         frame = self._frame
+        received = self._received
+        entries = ptr8(received)
         left = _FRAMES_PER_CALL
         while left and control[_RECEIVED_HEAD] != control[_RECEIVED_TAIL]:
             left -= 1
             tail = control[_RECEIVED_TAIL] & _RING_MASK
             at = tail * _ENTRY_LENGTH
-            length = get_u16(self._received, at)
-            if length > self._frame_length_max:
-                self.faults.frame_length += 1
+            length = entries[at] | entries[at + 1] << 8
+            if length > int(self._frame_length_max):
                 length = 0
-            copy(frame, 0, self._received, at + _ENTRY_HEADER, length)
-            control[_RECEIVED_TAIL] = (tail + 1) & _RING_MASK
-            length = self._reassembly.offer(frame, length, buf)
+            copy(frame, 0, received, at + _ENTRY_HEADER, length)
+            control[_RECEIVED_TAIL] = tail + 1 & _RING_MASK
+            length = int(self._reassembly.offer(frame, length, buf))
             if length:
                 return length
         return 0
@@ -125,6 +128,9 @@ class Hal:
     def send(self, target, buf, length):
         """Give buf[0:length] to the radio; False when its ring is full, as a real one's is."""
         fragments = self._fragments
+        whole = fragments.put_whole(buf, length, target)
+        if whole:
+            return self._put(target, fragments.frame, whole)
         fragments.begin(buf, length, target)
         sent = True
         while True:
@@ -134,19 +140,26 @@ class Hal:
             if not self._put(target, fragments.frame, length):
                 sent = False
 
-    @micropython.native
-    def _put(self, target, frame, length):
-        control = self._control
+    @micropython.viper
+    def _put(self, target: int, frame, length: int) -> bool:
+        control = ptr8(self._control)
         head = control[_SENT_HEAD] & _RING_MASK
-        if (head + 1) & _RING_MASK == control[_SENT_TAIL]:
-            self.faults.send_error += 1
+        if head + 1 & _RING_MASK == control[_SENT_TAIL]:
+            self._is_full()
             return False
+        sent = self._sent
+        entries = ptr8(sent)
         at = head * _ENTRY_LENGTH
-        put_u16(self._sent, at, length)
-        put_u16(self._sent, at + 2, _TO_ALL if target == BROADCAST else target)
-        copy(self._sent, at + _ENTRY_HEADER, frame, 0, length)
-        control[_SENT_HEAD] = (head + 1) & _RING_MASK
+        entries[at] = length
+        entries[at + 1] = length >> 8
+        entries[at + 2] = target  # everybody, -1, becomes 0xFFFF
+        entries[at + 3] = target >> 8
+        copy(sent, at + _ENTRY_HEADER, frame, 0, length)
+        control[_SENT_HEAD] = head + 1 & _RING_MASK
         return True
+
+    def _is_full(self):
+        self.faults.send_error += 1
 
     def wait(self, ms):
         """Sleep until a frame is there, or ms milliseconds; what was scheduled runs."""

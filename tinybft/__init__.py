@@ -12,16 +12,16 @@ the heap is still in one piece (hal.boot), before most modules take their small 
 """
 
 _HOMES = {
-    "Busy": "node",
+    "Busy": "errors",
     "Memory": "memory",
     "Node": "node",
-    "Rejoining": "node",
-    "RequestTooLarge": "node",
+    "Rejoining": "errors",
+    "RequestTooLarge": "errors",
     "Service": "service",
     "StoreError": "request_ids",
-    "Stopped": "node",
-    "Timeout": "node",
-    "TinyBFTError": "node",
+    "Stopped": "errors",
+    "Timeout": "errors",
+    "TinyBFTError": "errors",
     "format_store": "identity",
 }
 __all__ = tuple(_HOMES)

@@ -24,10 +24,10 @@ from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
 from tinybft.requests import RESULT_INLINE_MAX
 from tinybft.service import Context, app_state
-from tinybft.slots import COMMITTED
 
 _RECORD_LENGTH = const(16)
 _TABLE_ENTRY_LENGTH = const(40)
+_COMMITTED = const(8)  # as in slots.py: inlined only in the module that defines it
 
 # First byte of a reply that the library writes in place of a service that failed.
 SERVICE_FAILED = const(255)
@@ -137,24 +137,33 @@ class Execution:
 
     # --- running batches ---
 
-    @micropython.native
-    def run(self):
+    @micropython.viper
+    def run(self) -> bool:
         """Execute every batch whose turn has come. True if there was one."""
         core = self.core
+        slots = core.slots
         progress = core.progress
         ran = False
-        # During a transfer the state is a mixture. One may begin in the midst of this loop: the
-        # checkpoint that is taken may turn out to contradict a quorum.
-        while not core.transfer.running and progress.in_window(progress.last_executed + 1):
-            base = core.slots.find(progress.last_executed + 1)
-            if base < 0 or not core.slots.has(base, COMMITTED):
-                break
-            self._execute_batch(base)
-            progress.last_executed += 1
-            ran = True
-            if progress.last_executed % self._interval == 0:
-                core.checkpoints.take(progress.last_executed)
+        going = True
+        while going:
+            number = uint(progress.last_executed) + 1
+            base = int(slots.find(number))
+            # During a transfer the state is a mixture. One may begin in the midst of this loop:
+            # the checkpoint that is taken may turn out to contradict a quorum.
+            going = base >= 0 and bool(slots.has(base, _COMMITTED))
+            if going and (core.transfer.running or not progress.in_window(number)):
+                going = False
+            if going:
+                self._execute_batch(base)
+                progress.last_executed = number
+                self._consider_checkpoint(progress.last_executed)
+                ran = True
         return ran
+
+    @micropython.native
+    def _consider_checkpoint(self, number):
+        if number % self._interval == 0:
+            self.core.checkpoints.take(number)
 
     @micropython.native
     def _execute_batch(self, base):

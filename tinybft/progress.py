@@ -28,9 +28,10 @@ class Progress:
         high = self.low_mark + self._window
         return high if high <= _SEQNO_MAX else _SEQNO_MAX
 
-    @micropython.native
-    def in_window(self, seqno):
-        return self.low_mark < seqno <= self.low_mark + self._window
+    @micropython.viper
+    def in_window(self, seqno: uint) -> bool:
+        low_mark = uint(self.low_mark)
+        return seqno > low_mark and seqno - low_mark <= uint(self._window)
 
     @micropython.native
     def primary(self):

@@ -24,7 +24,7 @@ from tinybft.bodies import Bodies
 from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
 from tinybft.clock import GroupClock
-from tinybft.compat import micropython
+from tinybft.compat import const, micropython
 from tinybft.execution import Execution
 from tinybft.faults import Faults
 from tinybft.handover import Handover
@@ -43,6 +43,11 @@ from tinybft.timers import Timers
 from tinybft.transfer import Transfer
 from tinybft.viewchange import ViewChange
 from tinybft.volatile import Volatile
+
+# As in wire.py and faults.py: a constant is inlined only in the module that defines it.
+_REQUEST = const(1)
+_NEW_VIEW = const(9)
+_SENDER = const(5)
 
 
 class Core:
@@ -149,8 +154,10 @@ class Replica:
         self._check = core.wire.check
         self._count = core.faults.count
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
-        self._reads = core.reads
-        self._on_request = self._reads.on_request if self._reads else core.requests.on_request
+        self._holds_reads = config.READ_ONLY
+        self._on_request = core.requests.on_request
+        if self._holds_reads:
+            self._on_request = core.reads.on_request
         dispatch[wire.REQUEST] = self._on_request
         dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
         dispatch[wire.PREPARE] = core.agreement.on_prepare
@@ -171,42 +178,55 @@ class Replica:
         self.core.clock.start(now)
         self.core.status.start(now)
 
-    @micropython.native
-    def receive(self, buf, received, now):
+    @micropython.viper
+    def receive(self, buf, received: int, now):
         """Handle one message. Remote bytes never raise: what is wrong is counted."""
         self.progress.now = now
         if self._resuming:
             self._resume()
-        fault = self._check(buf, received)
+        fault = int(self._check(buf, received))
         if not fault:
-            kind = buf[1]
-            sender = wire.sender(buf)
-            if sender == self._replica_id and kind != wire.REQUEST and kind != wire.NEW_VIEW:
-                fault = faults.SENDER  # what a peer hands back: a request; a view that I began
+            octets = ptr8(buf)
+            kind = octets[1]
+            sender = octets[2] | octets[3] << 8
+            if kind == _REQUEST:
+                fault = int(self._dispatch[kind](buf))
+            elif sender == int(self._replica_id) and kind != _NEW_VIEW:
+                fault = _SENDER  # what a peer hands back: a request; a view that I began
             else:
-                fault = self._dispatch[kind](buf)
-                if not fault and kind != wire.REQUEST:
+                fault = int(self._dispatch[kind](buf))
+                if not fault:
                     self.core.status.heard_at[sender] = now
         if fault:
-            self._count(fault)
-            if fault == faults.MAC:
-                self.core.bad_tags[wire.sender(buf)] += 1
+            self._refuse(buf, fault)
         else:
             self._settle()
 
     @micropython.native
+    def _refuse(self, buf, fault):
+        self._count(fault)
+        if fault == faults.MAC:
+            self.core.bad_tags[wire.sender(buf)] += 1
+
+    @micropython.viper
     def tick(self, now):
-        self.progress.now = now
+        core = self.core
+        progress = self.progress
+        progress.now = now
         if self._resuming:
             self._resume()
-        core = self.core
         timers = core.timers
         expired = False
         # Almost every step ends here: no call before a look at the time is due.
-        if (now - timers.checked_at) & 0x3FFFFFFF >= timers.period_ms or not self.progress.active:
-            expired = core.view_change.tick(now)
+        passed = int(now) - int(timers.checked_at) & 0x3FFFFFFF
+        if passed >= int(timers.period_ms) or not progress.active:
+            expired = bool(core.view_change.tick(now))
             core.scrub.tick(now)
-        if core.status.tick(now) or expired:
+        status = core.status
+        if int(now) - int(status.since) & 0x3FFFFFFF >= int(status.delay):
+            status.ask(now)
+            expired = True
+        if expired:
             self._settle()
 
     def _resume(self):
@@ -239,25 +259,34 @@ class Replica:
             remaining = min(remaining, core.timers.remaining_ms(now))
         return remaining
 
-    @micropython.native
+    @micropython.viper
     def _settle(self):
         """Do everything that has become possible.
 
         An own client that submits from its `on_done` comes back here in the middle of it;
         then the loop that is under way goes on with what was added.
         """
+        core = self.core
+        progress = self.progress
         if self._settling:
             return
         self._settling = True
         core = self.core
         progress = self.progress
-        reads = self._reads
-        while core.execution.run() or core.agreement.propose() or (reads and reads.run()):
-            pass
-        if progress.last_executed != self._executed or progress.low_mark != self._low_mark:
-            self._executed = progress.last_executed
-            if progress.low_mark != self._low_mark:
-                self._low_mark = progress.low_mark
+        going = True
+        while going:
+            going = bool(core.execution.run())
+            if not going and core.requests.waiting:
+                going = bool(core.agreement.propose())
+            if not going and self._holds_reads:
+                going = bool(core.reads.run())
+        executed = uint(progress.last_executed)
+        low_mark = uint(progress.low_mark)
+        is_higher = low_mark != uint(self._low_mark)
+        if is_higher or executed != uint(self._executed):
+            self._executed = executed
+            if is_higher:
+                self._low_mark = low_mark
                 core.new_view.apply()
             core.status.on_progress()
         self._settling = False

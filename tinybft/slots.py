@@ -33,6 +33,13 @@ TIME_IN_DOUBT = const(32)  # its time is not plausible here
 HAS_BATCH = const(64)  # batch and digest are valid, be it of this view or an earlier one
 NAMED = const(128)  # the digest is what the NEW-VIEW says, the batch is not here
 
+# Offsets in a slot: what lies before the fields whose length depends on the configuration.
+_FLAGS = const(4)
+_HELD = const(8)
+_DIGEST = const(12)
+_PREPARES = const(44)
+_COMMITS = const(48)
+_CANDIDATES = const(52)
 _CANDIDATE_LENGTH = const(40)  # digest 32, prepare mask u32, commit mask u32
 
 
@@ -47,12 +54,7 @@ class Slots:
         self._size = table["size"]
         self._window = config.WINDOW
         self._candidates_end = config.WEAK_QUORUM * _CANDIDATE_LENGTH
-        self._flags = table["flags"]
-        self._held = table["held"]
-        self._digest = table["digest"]
-        self._prepares = table["prepares"]
-        self._commits = table["commits"]
-        self._candidates = table["candidates"]
+        assert table["candidates"] == _CANDIDATES, "the first fields have offsets of their own"
         self._batch = table["batch"]
 
     @micropython.native
@@ -67,11 +69,17 @@ class Slots:
             put_u32(self.buf, base, seqno)
         return base
 
-    @micropython.native
-    def find(self, seqno):
+    @micropython.viper
+    def find(self, seqno: uint) -> int:
         """The slot if it still holds `seqno` (also below the stable checkpoint), else -1."""
-        base = seqno % self._window * self._size
-        return base if get_u32(self.buf, base) == seqno else -1
+        window = int(self._window)
+        # seqno % window, of which viper knows only that of signed numbers
+        place = (int(seqno >> 1) % window * 2 + int(seqno & 1)) % window
+        base = place * int(self._size)
+        buf = ptr8(self.buf)
+        high = uint(buf[base + 3]) << 24 | uint(buf[base + 2]) << 16
+        held = high | uint(buf[base + 1]) << 8 | uint(buf[base])
+        return base if held == seqno else -1
 
     # --- over views ---
 
@@ -82,7 +90,7 @@ class Slots:
         return kept
 
     def _copy_slot(self, base, to):
-        is_there = self._is_batch(to, self.seqno(base), self.buf, base + self._digest)
+        is_there = self._is_batch(to, self.seqno(base), self.buf, base + _DIGEST)
         copy(self.buf, to, self.buf, base, self._size)
         if self.held(base) and not is_there:
             length = self.bodies_length(base)
@@ -102,7 +110,7 @@ class Slots:
     def _is_batch(self, base, seqno, digest, at):
         if get_u32(self.buf, base) != seqno or not self.has(base, HAS_BATCH):
             return False
-        return equal(self.buf, base + self._digest, digest, at, 32) and not self.missing(base)
+        return equal(self.buf, base + _DIGEST, digest, at, 32) and not self.missing(base)
 
     def find_kept(self, seqno):
         """The slot of the second ring if it holds `seqno`, else -1."""
@@ -111,8 +119,8 @@ class Slots:
 
     def strip(self, base):
         """Leave the view: all that remains is the batch."""
-        self.buf[base + self._flags] &= HAS_BATCH
-        fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)
+        self.buf[base + _FLAGS] &= HAS_BATCH
+        fill(self.buf, base + _PREPARES, self._batch - _PREPARES, 0)
 
     def clear(self, base):
         """Nothing is known of the slot's seqno any more."""
@@ -130,12 +138,12 @@ class Slots:
                 self._copy_slot(found, base)
             self.strip(base)
             self.set_doubts(base, 0)
-        elif self.has(base, HAS_BATCH) and equal(self.buf, base + self._digest, digest, at, 32):
+        elif self.has(base, HAS_BATCH) and equal(self.buf, base + _DIGEST, digest, at, 32):
             self.strip(base)  # some bodies are missing
             self.set_doubts(base, 0)
         else:
             self.clear(base)
-            copy(self.buf, base + self._digest, digest, at, 32)
+            copy(self.buf, base + _DIGEST, digest, at, 32)
             if is_zero(digest, at, 32):  # null: the batch without requests
                 fill(self.buf, base + self._batch, wire.BATCH_HEADER_LENGTH, 0)
                 self.set_flag(base, HAS_BATCH)
@@ -149,46 +157,48 @@ class Slots:
     def seqno(self, base):
         return get_u32(self.buf, base)
 
-    @micropython.native
-    def flags(self, base):
-        return self.buf[base + self._flags]
+    @micropython.viper
+    def flags(self, base: int) -> int:
+        return ptr8(self.buf)[base + _FLAGS]
 
-    @micropython.native
-    def has(self, base, flag):
-        return self.buf[base + self._flags] & flag
+    @micropython.viper
+    def has(self, base: int, flag: int) -> int:
+        return ptr8(self.buf)[base + _FLAGS] & flag
 
-    @micropython.native
-    def set_flag(self, base, flag):
-        self.buf[base + self._flags] |= flag
+    @micropython.viper
+    def set_flag(self, base: int, flag: int):
+        buf = ptr8(self.buf)
+        buf[base + _FLAGS] = buf[base + _FLAGS] | flag
 
-    @micropython.native
-    def clear_flag(self, base, flag):
-        self.buf[base + self._flags] &= ~flag
+    @micropython.viper
+    def clear_flag(self, base: int, flag: int):
+        buf = ptr8(self.buf)
+        buf[base + _FLAGS] = buf[base + _FLAGS] & ~flag
 
     def drop_flags(self, base):
-        self.buf[base + self._flags] = 0
+        self.buf[base + _FLAGS] = 0
 
     @micropython.native
     def doubts(self, base):
         """Mask of the requests whose authenticity this replica could not check."""
-        return get_u16(self.buf, base + self._flags + 2)
+        return get_u16(self.buf, base + _FLAGS + 2)
 
     @micropython.native
     def set_doubts(self, base, mask):
-        put_u16(self.buf, base + self._flags + 2, mask)
+        put_u16(self.buf, base + _FLAGS + 2, mask)
 
     @micropython.native
     def held(self, base):
         """Mask of the requests whose body is here."""
-        return get_u16(self.buf, base + self._held)
+        return get_u16(self.buf, base + _HELD)
 
     @micropython.native
     def set_held(self, base, mask):
-        put_u16(self.buf, base + self._held, mask)
+        put_u16(self.buf, base + _HELD, mask)
 
     @micropython.native
     def digest_at(self, base):
-        return base + self._digest
+        return base + _DIGEST
 
     @micropython.native
     def batch_at(self, base):
@@ -243,37 +253,37 @@ class Slots:
 
     def drop_batch(self, base):
         """Forget a stored pre-prepare; votes stay."""
-        self.buf[base + self._flags] = 0
-        put_u32(self.buf, base + self._held, 0)
+        self.buf[base + _FLAGS] = 0
+        put_u32(self.buf, base + _HELD, 0)
         self.set_doubts(base, 0)
 
     # --- votes ---
 
     @micropython.native
     def prepares(self, base):
-        return get_u32(self.buf, base + self._prepares)
+        return get_u32(self.buf, base + _PREPARES)
 
     @micropython.native
     def commits(self, base):
-        return get_u32(self.buf, base + self._commits)
+        return get_u32(self.buf, base + _COMMITS)
 
     @micropython.native
     def add_prepare(self, base, replica):
-        at = base + self._prepares
+        at = base + _PREPARES
         put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
 
     @micropython.native
     def add_commit(self, base, replica):
-        at = base + self._commits
+        at = base + _COMMITS
         put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
 
     @micropython.native
     def has_voted(self, base, kind, replica):
         """True if a vote of this kind from `replica`, for whatever digest, is counted."""
-        own = self._prepares if kind == wire.PREPARE else self._commits
+        own = _PREPARES if kind == wire.PREPARE else _COMMITS
         mask = get_u32(self.buf, base + own)
         offset = 32 if kind == wire.PREPARE else 36
-        at = base + self._candidates
+        at = base + _CANDIDATES
         for candidate in range(at, at + self._candidates_end, _CANDIDATE_LENGTH):
             mask |= get_u32(self.buf, candidate + offset)
         return mask >> replica & 1
@@ -286,7 +296,7 @@ class Slots:
         is for another digest: no correct one does that, and a faulty one must not fill two.
         """
         offset = 32 if kind == wire.PREPARE else 36
-        first = base + self._candidates
+        first = base + _CANDIDATES
         if self._is_for_another(base, kind, replica, buf, at):
             return False
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
@@ -303,7 +313,7 @@ class Slots:
     def _is_for_another(self, base, kind, replica, buf, at):
         """True if the vote of the other kind of `replica` is a candidate's with another digest."""
         offset = 36 if kind == wire.PREPARE else 32
-        first = base + self._candidates
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
             if get_u32(self.buf, candidate + offset) >> replica & 1:
                 return not equal(self.buf, candidate, buf, at, 32)
@@ -312,32 +322,32 @@ class Slots:
     @micropython.native
     def adopt_votes(self, base):
         """Count the votes that came for the slot's digest before it was known."""
-        first = base + self._candidates
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
-            if equal(self.buf, candidate, self.buf, base + self._digest, 32):
+            if equal(self.buf, candidate, self.buf, base + _DIGEST, 32):
                 prepares = self.prepares(base) | get_u32(self.buf, candidate + 32)
-                put_u32(self.buf, base + self._prepares, prepares)
+                put_u32(self.buf, base + _PREPARES, prepares)
                 commits = self.commits(base) | get_u32(self.buf, candidate + 36)
-                put_u32(self.buf, base + self._commits, commits)
+                put_u32(self.buf, base + _COMMITS, commits)
                 fill(self.buf, candidate, _CANDIDATE_LENGTH, 0)
 
     def disown_votes(self, base):
         """The reverse: the slot's digest is given up, its votes become a candidate's."""
         prepares = self.prepares(base)
         commits = self.commits(base)
-        put_u32(self.buf, base + self._prepares, 0)
-        put_u32(self.buf, base + self._commits, 0)
-        first = base + self._candidates
+        put_u32(self.buf, base + _PREPARES, 0)
+        put_u32(self.buf, base + _COMMITS, 0)
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
             if self._is_free(candidate) and (prepares or commits):
-                copy(self.buf, candidate, self.buf, base + self._digest, 32)
+                copy(self.buf, candidate, self.buf, base + _DIGEST, 32)
                 put_u32(self.buf, candidate + 32, prepares)
                 put_u32(self.buf, candidate + 36, commits)
                 return
 
     def find_certified(self, base, quorum):
         """The candidate for which 2f + 1 COMMITs are counted, -1: none. `quorum`: a Quorum."""
-        first = base + self._candidates
+        first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
             if quorum.is_quorum(get_u32(self.buf, candidate + 36)):
                 return candidate
@@ -348,9 +358,9 @@ class Slots:
         batch that was here goes."""
         self.drop_batch(base)
         self.set_flag(base, NAMED)
-        self._swap(base + self._digest, candidate, 32)
-        self._swap(base + self._prepares, candidate + 32, 4)
-        self._swap(base + self._commits, candidate + 36, 4)
+        self._swap(base + _DIGEST, candidate, 32)
+        self._swap(base + _PREPARES, candidate + 32, 4)
+        self._swap(base + _COMMITS, candidate + 36, 4)
 
     def _swap(self, one, other, length):
         for i in range(length):

@@ -47,8 +47,9 @@ class Status:
         self._slot_length = core.wire.status_slot_length
         self._answered_at = [0] * config.REPLICA_COUNT
         self.heard_at = [-1] * config.REPLICA_COUNT  # -1: never
-        self._since = 0  # when waiting began: the last progress, or work after idleness
-        self._delay = config.STATUS_MS
+        # `ask` is due `delay` ms after `since`: the last progress, or work after idleness.
+        self.since = 0
+        self.delay = config.STATUS_MS
         self._waiting = False
         self._round = 0
         self._smoothed = 0  # _SMOOTHING x the time in ms from work to progress
@@ -56,8 +57,8 @@ class Status:
     # --- when to ask ---
 
     def start(self, now):
-        self._since = now
-        self._delay = 1 + self.core.random.below(self._idle_ms)
+        self.since = now
+        self.delay = 1 + self.core.random.below(self._idle_ms)
         for peer in range(len(self._answered_at)):
             self._answered_at[peer] = now - self._repair_ms
 
@@ -70,24 +71,24 @@ class Status:
             self._restart()
         elif self._round > _PATIENCE:
             self._round = _PATIENCE
-            self._delay = self._base_delay()
+            self.delay = self._base_delay()
 
     @micropython.native
     def on_evidence(self):
         """Others are further: what is missing here was lost, it is not merely late."""
-        soon = elapsed(self.core.progress.now, self._since) + (self._repair_ms + 1) // 2
-        if self._round == 0 and soon < self._delay:
-            self._delay = soon
+        soon = elapsed(self.core.progress.now, self.since) + (self._repair_ms + 1) // 2
+        if self._round == 0 and soon < self.delay:
+            self.delay = soon
 
     def _on_news(self, seqno):
         """A peer's STATUS knows of a batch that this replica never heard of: ask at once."""
         self.core.agreement.note(seqno)
-        self._delay = min(self._delay, self.core.random.below(1 + self._repair_ms))
+        self.delay = min(self.delay, self.core.random.below(1 + self._repair_ms))
 
     @micropython.native
     def on_progress(self):
         """Executed, stable, or a piece of state fetched: ask later."""
-        passed = elapsed(self.core.progress.now, self._since)
+        passed = elapsed(self.core.progress.now, self.since)
         if self._waiting and self._round == 0:
             if self._smoothed:
                 self._smoothed += passed - self._smoothed // _SMOOTHING
@@ -98,11 +99,11 @@ class Status:
 
     @micropython.native
     def _restart(self):
-        self._since = self.core.progress.now
+        self.since = self.core.progress.now
         self._round = 0
-        self._delay = self._idle_ms
+        self.delay = self._idle_ms
         if self._waiting:
-            self._delay = self._base_delay()
+            self.delay = self._base_delay()
 
     @micropython.native
     def _base_delay(self):
@@ -130,34 +131,30 @@ class Status:
     @micropython.native
     def remaining_ms(self, now):
         """Milliseconds until the next STATUS is due."""
-        return max(0, self._delay - elapsed(now, self._since))
+        return max(0, self.delay - elapsed(now, self.since))
 
-    @micropython.native
-    def tick(self, now):
-        """Ask if it is time to. True if it was."""
-        if elapsed(now, self._since) < self._delay:
-            return False
+    def ask(self, now):
+        """It is time to: `delay` has passed since `since`."""
         core = self.core
         core.clock.advance(now)
         core.agreement.reconsider()
         core.view_change.consider_courtesy(now)
         self._waiting = self.has_open_work()
         self.send()
-        self._since = now
+        self.since = now
         if not self._waiting:
-            self._delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
-            return True
+            self.delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
+            return
         if core.requests.waiting and core.progress.primary() != core.progress.replica_id:
             core.requests.relay(self._round)
         self._round = min(self._round + 1, _ROUND_MAX)
-        self._delay = self._base_delay()
+        self.delay = self._base_delay()
         if self._round > _PATIENCE and not core.transfer.running:
-            self._delay = min(self._delay << min(self._round - _PATIENCE, 12), self._idle_ms)
+            self.delay = min(self.delay << min(self._round - _PATIENCE, 12), self._idle_ms)
         if core.transfer.running:
             core.transfer.ask_again()
         else:
             self._consider_transfer()
-        return True
 
     def _consider_transfer(self):
         """Behind the window, or repair did not help: fetch the state instead."""

@@ -79,6 +79,7 @@ def _shipped():
 def group(storage, radio=None, page_length=None, **changed):
     """A configuration with the sizes of the shipped one; timeouts suit the medium."""
     sizes = {name: getattr(_shipped(), name) for name in _KEPT}
+    sizes["BATCH_PAGES_MAX"] = 256  # the service of transfer_figures.py writes all blocks at once
     if changed:
         del sizes["MESSAGE_LENGTH_MAX"]  # a wider window has a longer VIEW-CHANGE
     durable = None if storage == "ram" else storage

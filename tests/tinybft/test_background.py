@@ -5,7 +5,7 @@ from tests.tinybft.group import Group, RamStore
 from tests.tinybft.scenes import Recorder, small_config
 from tests.tinybft.support import allocated_by
 from tinybft import attached
-from tinybft.node import Busy, Stopped, Timeout
+from tinybft.errors import Busy, Stopped, Timeout
 
 
 class Board:

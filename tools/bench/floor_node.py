@@ -31,12 +31,14 @@ TAG = 1
 CHECK = 2
 HASH = 3
 SEND = 4
+TAGS = 5
 
 _WAIT = const(0)
 _TAG = const(1)
 _CHECK = const(2)
 _HASH = const(3)
-STALL_MS = 200
+_TAGS = const(5)
+STALL_MS = 1000
 
 
 class Floor:
@@ -45,6 +47,7 @@ class Floor:
     def __init__(self, node_id, keys, program):
         crypto = Crypto(node_id, keys, config.TAG_LENGTH)
         self._mac_into = crypto.mac_into
+        self._macs_into = crypto.macs_into
         self._mac_equal = crypto.mac_equal
         self._digest_into = crypto.digest_into
         self._air = UdpAir(config, node_id, Faults())
@@ -53,7 +56,7 @@ class Floor:
         self._program = tuple([tuple(action) for action in program])
         self._message = bytearray(max(config.MESSAGE_LENGTH_MAX, config.BLOCK_LENGTH) + 64)
         self._digest = bytearray(32)
-        self._tag = bytearray(16)
+        self._tags = bytearray(16 * config.REPLICA_COUNT)
         self._words = select.poll()
         self._words.register(sys.stdin, select.POLLIN)
         self.stalls = 0
@@ -67,9 +70,11 @@ class Floor:
             if action == _WAIT:
                 self._await(first)
             elif action == _TAG:
-                self._mac_into(first, message, second, self._tag, 0)
+                self._mac_into(first, message, second, self._tags, 0)
+            elif action == _TAGS:
+                self._macs_into(0, config.REPLICA_COUNT, message, second, self._tags, 0)
             elif action == _CHECK:
-                self._mac_equal(first, message, second, self._tag, 0)
+                self._mac_equal(first, message, second, self._tags, 0)
             elif action == _HASH:
                 self._digest_into(message, 0, first, self._digest, 0)
             else:

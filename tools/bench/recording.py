@@ -7,6 +7,7 @@ of its crypto provider and its messages are noted, in their order:
 
     (WAIT, datagrams, 0)        a message came, of so many datagrams
     (TAG, peer, length)         mac_into          (CHECK, peer, length)    mac_equal
+    (TAGS, count, length)       macs_into, for all other replicas
     (HASH, length, 0)           digest_into
     (SEND, target, datagrams)   a message left; target BROADCAST or a node
 
@@ -24,7 +25,7 @@ from tinybft.apps.kv import KeyValueStore
 from tinybft.apps.kv_format import OK, encode_get, encode_put
 from tinybft.identity import format_store
 from tinybft.node import Node
-from tools.bench.floor_node import CHECK, HASH, SEND, TAG, WAIT
+from tools.bench.floor_node import CHECK, HASH, SEND, TAG, TAGS, WAIT
 from tools.cluster.workload import key_name
 from tools.refusal import Refusal
 
@@ -48,6 +49,8 @@ class Recording:
         for action, first, second in (a for program in self.programs.values() for a in program):
             if action in (TAG, CHECK):
                 totals["macs"] += 1
+            elif action == TAGS:
+                totals["macs"] += first
             elif action == HASH:
                 totals["digests"] += 1
                 totals["digest_bytes"] += first
@@ -156,6 +159,11 @@ def noted(crypto, log):
         log.append((TAG, peer, length))
         return crypto.mac_into(peer, buf, length, out, at)
 
+    def macs_into(first, end, buf, length, out, at):  # noqa: PLR0913
+        count = crypto.macs_into(first, end, buf, length, out, at)
+        log.append((TAGS, count, length))
+        return count
+
     def mac_equal(peer, buf, length, tagged, tag_at):
         log.append((CHECK, peer, length))
         return crypto.mac_equal(peer, buf, length, tagged, tag_at)
@@ -168,6 +176,7 @@ def noted(crypto, log):
         own_id=crypto.own_id,
         tag_length=crypto.tag_length,
         mac_into=mac_into,
+        macs_into=macs_into,
         mac_equal=mac_equal,
         digest_into=digest_into,
     )

@@ -14,7 +14,7 @@ _SMALL = range(-0x20000000, 0x20000000)  # what a 32-bit MicroPython needs no ob
 
 
 def fixed(texts, config):
-    """{module: source} with such fields read as numbers, and not stored where nobody reads them."""
+    """{module: source}; such fields are numbers, stored no more where nobody reads them."""
     trees = {name: ast.parse(text) for name, text in texts.items()}
     stored = _stored(trees)
     values = {}  # (module, class): {field: number}
@@ -39,26 +39,32 @@ def _stored(trees):
     """{attribute: [stores in an __init__, other definitions]}."""
     found = {}
     for tree in trees.values():
-        inits = set()
-        for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                for inner in node.body:
-                    if getattr(inner, "name", None) == "__init__":
-                        inits |= {id(one) for one in inner.body if _is_store(one)}
-                    elif isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
-                        found.setdefault(inner.name, [0, 0])[1] += 1
-                    for target in getattr(inner, "targets", []):
-                        found.setdefault(getattr(target, "id", ""), [0, 0])[1] += 1
-        taken = set()
-        for node in ast.walk(tree):
-            if id(node) in inits:
-                found.setdefault(node.targets[0].attr, [0, 0])[0] += 1
-                taken.add(id(node.targets[0]))
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
-                if id(node) not in taken:
-                    found.setdefault(node.attr, [0, 0])[1] += 1
+        stores = [one.targets[0] for one in _init_statements(tree) if _is_store(one)]
+        for target in stores:
+            found.setdefault(target.attr, [0, 0])[0] += 1
+        for name in _others(tree, set(map(id, stores))):
+            found.setdefault(name, [0, 0])[1] += 1
     return found
+
+
+def _init_statements(tree):
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                if getattr(inner, "name", None) == "__init__":
+                    yield from inner.body
+
+
+def _others(tree, stores):
+    """Names of methods and of a class's own, and attributes stored elsewhere than in `stores`."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ClassDef):
+            for inner in node.body:
+                yield getattr(inner, "name", "")
+                yield from (getattr(target, "id", "") for target in getattr(inner, "targets", []))
+        is_store = isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load)
+        if is_store and id(node) not in stores:
+            yield node.attr
 
 
 def _is_store(node):
@@ -79,24 +85,19 @@ def _fields(module, node, config):
     except (ImportError, AttributeError):
         return {}  # of a board
     parameters = {argument.arg for argument in init.args.args}
-    known = {}
-    if "config" in parameters:
-        known["config"] = config
-    if "core" in parameters:
-        known["core"] = SimpleNamespace(config=config)
+    given = {"config": config, "core": SimpleNamespace(config=config)}
+    known = {name: value for name, value in given.items() if name in parameters}
     found = {}
     for statement in init.body:
         if not isinstance(statement, ast.Assign) or len(statement.targets) != 1:
             for one in ast.walk(statement):
                 if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
-                    known.pop(one.id, None)
+                    known[one.id] = None
             continue
         value = _computed(statement.value, names, known, parameters)
         target = statement.targets[0]
         if isinstance(target, ast.Name):
-            known.pop(target.id, None)
-            if value is not None:
-                known[target.id] = value
+            known[target.id] = value
         elif _is_store(statement) and type(value) in (int, bool) and value in _SMALL:
             found[target.attr] = value
     return found
@@ -107,7 +108,7 @@ def _computed(node, names, known, parameters):
     read = {one.id for one in ast.walk(node) if isinstance(one, ast.Name)}
     if isinstance(node, ast.Constant) or not read & set(known):
         return None  # does not come from the configuration
-    if read & parameters - set(known):
+    if read & parameters - set(known) or any(known.get(name, 0) is None for name in read):
         return None
     try:
         return eval(compile(ast.Expression(node), "<field>", "eval"), names, known)

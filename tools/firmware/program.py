@@ -77,7 +77,9 @@ class Program:
             for node in module.tree.body:
                 if isinstance(node, ast.Assign) and _target(node) == "_HOMES":
                     for name, home in ast.literal_eval(node.value).items():
-                        self._homes[module.name, name] = f"{module.name}.{home}"
+                        home = f"{module.name}.{home}"
+                        if home in self.modules:
+                            self._homes[module.name, name] = home
 
     def sources(self, module, name):
         """Modules that `from module import name`, or `import module`, makes use of."""
@@ -89,6 +91,10 @@ class Program:
             found.append(f"{module}.{name}")
             found.append(self._homes.get((module, name)))
         return [one for one in found if one in self.modules]
+
+    def homes_of(self, attributes):
+        """Modules that a package imports when it is asked for one of these."""
+        return {home for (_, name), home in self._homes.items() if name in attributes}
 
     def references(self, nodes, is_function=False):
         """Of statements; of a function its node's body, and what is around it."""
@@ -276,6 +282,7 @@ class Reach:
         if is_function:
             self.kept |= found.kept
         if self._follow:
+            self.modules |= self.program.homes_of(found.attributes)
             for source, name in found.imports:
                 self.modules.update(self.program.sources(source, name))
                 if name and (is_function or self._made):  # as long as it runs now, it has it

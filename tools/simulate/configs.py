@@ -33,7 +33,7 @@ _SMALL = {
     "REPLY_LENGTH_MAX": 256,
     "STATE_LENGTH": 1024,
     "BLOCK_LENGTH": 64,
-    "BATCH_PAGES_MAX": 8,
+    "BATCH_PAGES_MAX": 12,
     "RAM_MAX": 2000000,
 }
 

@@ -28,6 +28,7 @@ from tools.simulate.sim import Sim
 KIB = 1024
 BLOCK_LENGTH = 1024
 BLOCKS = 1
+BLOCKS_MAX = 16  # that one operation modifies
 AWAY = 2
 CHECKPOINTS = 4  # that are counted
 _LIBRARY = str(ROOT / "tinybft")
@@ -51,6 +52,9 @@ class Blocks(Service):
     def setup(self, state):
         self._count = state.length // BLOCK_LENGTH
         self._value = bytearray(1)
+
+    def pages_max(self, length, page_length):
+        return BLOCKS_MAX
 
     def execute(self, state, op, length, reply, ctx):
         self._value[0] = op[1]
@@ -114,7 +118,8 @@ class Counted:
 
 def state_config(cell, rate):
     length = cell.kib * KIB
-    return configuration(4, rate, STATE_LENGTH=length, BLOCK_LENGTH=BLOCK_LENGTH, RAM_MAX=10**8)
+    sizes = {"STATE_LENGTH": length, "BLOCK_LENGTH": BLOCK_LENGTH, "BATCH_PAGES_MAX": BLOCKS_MAX}
+    return configuration(4, rate, **sizes, RAM_MAX=10**8)
 
 
 def measure_state(cell):

@@ -67,6 +67,10 @@ class Records(Service):
     def setup(self, state):
         self._count = state.length // RECORD_LENGTH
 
+    def pages_max(self, length, page_length):
+        """A record begins where a page does."""
+        return RECORD_LENGTH // page_length if length >= WRITE_LENGTH else 0
+
     def execute(self, state, op, length, reply, ctx):
         reply[0] = BAD
         if length < 3 or get_u16(op, 1) >= self._count:

@@ -1,0 +1,186 @@
+"""What a firmware need not hold in RAM: constants, fields, short functions, the boot's own."""
+
+import ast
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import pytest
+
+from tools.config import ROOT, load
+from tools.firmware.fixed import fixed
+from tools.firmware.fold import folded
+from tools.firmware.frozen import frozen_files
+from tools.firmware.inline import inlined
+from tools.firmware.program import Program, Reach
+from tools.firmware.stage import stage
+
+LAYOUT = """
+KIND = const(1)
+LARGE = const(0x12345)
+_PRIVATE = const(KIND + 2)
+node = None
+
+
+def kind(buf, at=0):
+    return buf[at + KIND]
+"""
+
+
+def test_a_constant_of_another_module_is_a_number():
+    user = "from a import KIND as K\nimport a\nfrom p import a as b\nx = (K, b.KIND, b.other)\n"
+    texts = folded({"a": LAYOUT, "p": "", "p.a": "KIND = 7\n", "u": user})
+    assert texts["u"].splitlines()[3] == "x = (1, 7, b.other)"
+    assert "_PRIVATE = const(1 + 2)" in texts["a"]
+
+
+def test_a_tuple_of_constants_holds_small_ones():
+    texts = folded({"a": LAYOUT, "u": "from a import KIND, LARGE\nx = (KIND, LARGE), LARGE + 1\n"})
+    assert texts["u"].splitlines()[1] == f"x = (1, LARGE), {0x12345} + 1"
+
+
+def test_a_name_that_is_bound_again_is_no_constant():
+    user = "from a import KIND\ndef f(KIND):\n    return KIND\n"
+    assert folded({"a": LAYOUT, "u": user})["u"] == user
+    changing = "N = 1\ndef f():\n    global N\n    N = 2\n    return N\n"
+    assert folded({"c": changing})["c"] == changing
+
+
+SLOTS = """
+class Slots:
+    def __init__(self, config, count):
+        self.window = config.WINDOW
+        self.size = 3 * config.WINDOW
+        self.changes = config.WINDOW
+        self.count = count
+
+    def step(self):
+        self.changes += 1
+        return self.window + self.size + self.count + self.changes
+"""
+
+
+def test_a_field_that_the_configuration_fixes_is_a_number(monkeypatch):
+    monkeypatch.setitem(sys.modules, "slots_of_test", SimpleNamespace())
+    user = "def f(slots):\n    return slots.size\n"
+    texts = fixed({"slots_of_test": SLOTS, "u": user}, SimpleNamespace(WINDOW=4))
+    assert "return 4 + 12 + self.count + self.changes" in texts["slots_of_test"]
+    assert (
+        "self.window" not in texts["slots_of_test"] and "self.size" not in texts["slots_of_test"]
+    )
+    assert "self.changes = config.WINDOW" in texts["slots_of_test"]
+    assert texts["u"] == "def f(slots):\n    return 12\n"
+    assert len(texts["slots_of_test"].splitlines()) == len(SLOTS.splitlines())
+
+
+@pytest.mark.parametrize(
+    ("call", "expression"),
+    [
+        ("a.kind(buf)", "(buf[0 + 1])"),
+        ("a.kind(buf, at + 2)", "(buf[at + 2 + 1])"),
+        ("a.kind(next(x))", "a.kind(next(x))"),  # does something
+        ("a.kind(*x)", "a.kind(*x)"),
+    ],
+)
+def test_a_short_function_is_an_expression(call, expression):
+    texts = folded({"p": "", "p.a": LAYOUT, "u": f"from p import a\nz = {call}\n"})
+    assert inlined(texts)["u"] == f"from p import a\nz = {expression}\n"
+
+
+METHODS = """
+from b import word
+class A:
+    def at(self, i):
+        return word(self.buf, self.start + i)
+    def both(self):
+        return 1
+class B:
+    def both(self):
+        return 2
+    def index(self):
+        return 3
+"""
+
+
+def test_a_short_method_is_an_expression_if_its_name_is_its_own():
+    user = "import c\nx = y.at(5) + y.both() + y.index()\n"
+    texts = inlined({"a": METHODS, "b": "def word(b, at):\n    pass\n", "u": user})
+    assert texts["u"].splitlines() == [
+        "from b import word; import c",
+        "x = (word(y.buf, y.start + 5)) + y.both() + y.index()",
+    ]
+    user = "x = get().at(5)\n"  # asked for twice
+    assert inlined({"a": METHODS, "b": "", "u": user})["u"] == user
+
+
+def test_what_is_reached_is_told_by_names_and_by_the_configuration():
+    texts = {
+        "m": "from a import f\nf()\n",
+        "a": "def f():\n    if config.ON:\n        g()\n    x.method()\ndef g():\n    pass\n"
+        "class C:\n    def method(self):\n        pass\n    def other(self):\n        pass\n",
+    }
+    reach = Reach(Program(texts, SimpleNamespace(ON=False)))
+    reach.modules.add("m")
+    assert reach.run().units == {("a", None, "f"), ("a", "C", "method")}
+    reach = Reach(Program(texts, SimpleNamespace(ON=True)))
+    reach.modules.add("m")
+    assert ("a", None, "g") in reach.run().units
+
+
+@pytest.fixture(scope="module", params=("config.toml", "tools/configs/durable.toml"))
+def staged(request, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("staged")
+    manifest = stage(folder / "source", ROOT / request.param, "VIRT_RV32")
+    return folder / "source", frozen_files(manifest), load(ROOT / request.param)
+
+
+def test_staged_sources_know_every_name(staged):
+    _, files, _ = staged
+    ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "-q"]
+    viper = ["--config", 'builtins = ["ptr8", "ptr16", "ptr32", "uint", "ptr"]']
+    command = [*ruff, *viper, "--select", "F821,F823,E9", *files.values()]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+
+
+def test_staged_sources_keep_their_lines(staged):
+    _, files, _ = staged
+    for name, path in files.items():
+        source = ROOT / name
+        if source.is_file() and name not in ("tinybft/config.py", "main.py"):
+            lines = len(source.read_text(encoding="utf-8").splitlines())
+            assert len(path.read_text(encoding="utf-8").splitlines()) == lines, name
+
+
+def test_imports_of_staged_sources_find_what_they_ask_for(staged):
+    _, files, _ = staged
+    names = {}
+    for file, path in files.items():
+        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        names[module] = {getattr(node, "name", None) for node in ast.walk(tree)}
+        names[module] |= {
+            node.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+        }
+    for file, path in files.items():
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.module in names:
+                for alias in node.names:
+                    found = alias.name in names[node.module]
+                    found = found or f"{node.module}.{alias.name}" in names
+                    found = found or node.module in ("tinybft", "hal")
+                    assert found, f"{file}: {node.module}.{alias.name}"
+
+
+def test_the_boot_gives_back_what_it_alone_needed(staged):
+    folder, files, config = staged
+    given = {}
+    exec((folder / "hal" / "boot_only.py").read_text(encoding="utf-8"), given)
+    rows = {name: (names, dict(classes)) for name, names, classes in given["NAMES"]}
+    assert "Agreement" in rows["tinybft.replica"][0]
+    assert rows["tinybft.agreement"][1]["Agreement"] == ("__init__",)
+    assert "on_prepare" not in rows["tinybft.agreement"][1]["Agreement"]
+    assert "tinybft.replica" in given["MODULES"] and "tinybft.wire" not in given["MODULES"]
+    assert ("tinybft/durability.py" in files) == config.DURABLE
