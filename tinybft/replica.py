@@ -160,8 +160,7 @@ class Replica:
             self._on_request = core.reads.on_request
         dispatch[wire.REQUEST] = self._on_request
         dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
-        dispatch[wire.PREPARE] = core.agreement.on_prepare
-        dispatch[wire.COMMIT] = core.agreement.on_commit
+        dispatch[wire.PREPARE] = dispatch[wire.COMMIT] = core.agreement.on_vote
         dispatch[wire.REPLY] = self._on_reply
         dispatch[wire.CHECKPOINT] = core.checkpoints.on_checkpoint
         dispatch[wire.VIEW_CHANGE] = core.view_change.on_view_change
@@ -195,11 +194,11 @@ class Replica:
                 fault = _SENDER  # what a peer hands back: a request; a view that I began
             else:
                 fault = int(self._dispatch[kind](buf))
-                if not fault:
+                if fault <= 0:
                     self.core.status.heard_at[sender] = now
-        if fault:
+        if fault > 0:
             self._refuse(buf, fault)
-        else:
+        elif fault == 0:  # not UNCHANGED
             self._settle()
 
     @micropython.native

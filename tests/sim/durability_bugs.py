@@ -39,7 +39,7 @@ DURABILITY_DEFECTS = (
         "commit_early", "COMMIT is sent before the prepared flag is written",
         "dark dark_story rotten_flags",
         (Agreement, "advance", "self.core.durability.say_prepared(base)", "pass"),
-        (Agreement, "advance", "self.send_vote(wire.COMMIT, base, -1)",
+        (Agreement, "advance", "self.send_vote(_COMMIT, base, -1)",
          "self.send_vote(wire.COMMIT, base, -1); self.core.durability.say_prepared(base)"),
     ),
     defect(

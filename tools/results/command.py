@@ -67,6 +67,15 @@ def results(only, skip, only_document, step, quick, output, path, with_plots):
             failed.append(f"{name}: {' '.join(refusal.lines)}")
     if step:
         Steps(folder).add(step)
+    write_document(folder, path)
+    click.echo(f"written: {path}")
+    for words in failed:
+        click.echo(words, err=True)
+    sys.exit(1 if failed else 0)
+
+
+def write_document(folder, path):
+    """RESULTS.md from what the folder holds; raises Refusal."""
     document = ROOT / path
     try:
         document.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +84,3 @@ def results(only, skip, only_document, step, quick, output, path, with_plots):
     except OSError as error:
         words = f"{document}: cannot be written ({error.strerror}); choose another --to"
         raise Refusal(words) from error
-    click.echo(f"written: {path}")
-    for words in failed:
-        click.echo(words, err=True)
-    sys.exit(1 if failed else 0)
