@@ -22,10 +22,6 @@ EARLY_DEFECTS = (
         (Reads, "is_current", "core.new_view.end() > executed", "False"),
     ),
     defect(
-        "reads_mixture", "a read is answered while the state is being fetched", "fetched told",
-        (Reads, "is_current", "or core.transfer.running or", "or"),
-    ),
-    defect(
         "reads_of_the_wiped", "who abstains answers reads", "wiped_ahead",
         (Reads, "is_current", "or core.durability.abstains", ""),
     ),
@@ -89,7 +85,7 @@ EARLY_DEFECTS = (
     ),
     defect(
         "no_undo", "the state is not put back", "undone told ahead",
-        (State, "roll_back", "snapshots.restore(block, self._blocks)", "pass"),
+        (State, "roll_back", "self.snapshots.restore(self._blocks)", "pass"),
     ),
     defect(
         "executed_twice", "what was tentative is executed once more", "ahead",
