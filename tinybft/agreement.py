@@ -52,6 +52,7 @@ class Agreement:
         self.slots = core.slots
         self._quorum = core.quorum
         self._fault_count = config.FAULT_COUNT
+        self._when_prepared = 0 if config.TENTATIVE else _UNCHANGED  # it may be executed
         self._pipeline = config.PIPELINE
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
@@ -238,7 +239,7 @@ class Agreement:
             slots.add_commit(base, self.core.progress.replica_id)
             self.send_vote(_COMMIT, base, -1)
         if flags & _COMMITTED or not self._quorum.is_quorum(slots.commits(base)):
-            return _UNCHANGED
+            return _UNCHANGED if flags & _PREPARED else int(self._when_prepared)
         slots.set_flag(base, _COMMITTED)
         return 0
 
