@@ -68,7 +68,7 @@ class EarlyClient(Client):
 
     def _fall_back(self, now):
         """Have the operation ordered."""
-        buf = self._request
+        buf = self.request
         tags = self._replica_count - (self.node_id < self._replica_count)
         buf[0] = wire.VERSION << 4 | wire.FLAG_READ_ONLY
         self._seal(self._length - tags * self._auth.tag_length)
@@ -118,7 +118,7 @@ class EarlyClient(Client):
         if not flags & wire.FLAG_DIGEST:
             holder = self._result_of
             if holder < 0 or self._matching(sender) >= self._matching(holder):
-                copy(self._request, self._result_at, buf, wire.HEADER_LENGTH, length)
+                copy(self.request, self._result_at, buf, wire.HEADER_LENGTH, length)
                 self.reply_length = length
                 self._result_of = sender
         if self._result_of >= 0 and self._is_enough(self._result_of):
@@ -136,7 +136,7 @@ class EarlyClient(Client):
             return False
         at = self._reports + replica * _REPORT_LENGTH
         there = self._reports + other * _REPORT_LENGTH
-        return equal(self._request, at, self._request, there, _REPORT_LENGTH)
+        return equal(self.request, at, self.request, there, _REPORT_LENGTH)
 
     @micropython.native
     def _is_enough(self, holder):
