@@ -2,7 +2,8 @@
 
     primary   takes waiting requests into a batch, gives it the next seqno, PRE-PREPARE
     backup    accepts it once every request in it is authentic and here, PREPARE
-    all       2f PREPAREs of backups that match: prepared, COMMIT
+    all       2f PREPAREs of backups that match: prepared, COMMIT; but for no more than PIPELINE
+              batches beyond the last executed one, since each has to be kept over views (slots.py)
     all       2f + 1 COMMITs that match: committed, ready to execute
 
 Only the first vote of a replica for a (view, seqno) counts. A pre-prepare that merely cannot
@@ -230,6 +231,9 @@ class Agreement:
         if not flags & _PREPARED:
             if not self._quorum.is_prepared(slots.prepares(base)):
                 return _UNCHANGED
+            ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
+            if ahead > int(self._pipeline):
+                return _UNCHANGED  # `on_executed` comes back to it
             self.core.durability.say_prepared(base)
             slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
@@ -238,6 +242,17 @@ class Agreement:
             return _UNCHANGED if flags & _PREPARED else int(self._when_prepared)
         slots.set_flag(base, _COMMITTED)
         return 0
+
+    @micropython.native
+    def on_executed(self):
+        """One more batch is executed, so one more may become prepared."""
+        slots = self.slots
+        number = self.core.progress.last_executed
+        for _ in range(self._pipeline):
+            number += 1
+            base = slots.find(number)
+            if base >= 0 and slots.has(base, _ACCEPTED) and not slots.has(base, _PREPARED):
+                self.advance(base)
 
     @micropython.viper
     def _is_acceptable(self, base: int) -> bool:
@@ -248,7 +263,7 @@ class Agreement:
         if flags & _VOUCHED_ONLY:
             return bool(self.is_vouched(base))
         if flags & _TIME_IN_DOUBT or slots.doubts(base):
-            return bool(self._quorum.count(slots.prepares(base)) >= self._fault_count)
+            return int(self._quorum.count(slots.prepares(base))) >= int(self._fault_count)
         return True
 
     def reconsider(self):

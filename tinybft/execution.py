@@ -130,6 +130,7 @@ class Execution:
             if is_owed:
                 core.replies.repeat(client, number)
         core.requests.propose_again()
+        core.agreement.on_executed()
 
     def _is_owed(self, client, number):
         """After a state transfer: may the client still wait for this replica's reply?"""
@@ -157,6 +158,7 @@ class Execution:
                 self._execute_batch(base)
                 progress.last_executed = number
                 self._consider_checkpoint(progress.last_executed)
+                core.agreement.on_executed()
                 ran = True
         return ran
 

@@ -8,7 +8,9 @@ PBFT, TOCS 4.1: a client has one outstanding request. What a REQUEST meets here:
     named by a slot that misses it      stored there: the digest proves it, whoever sent it
 
 A kept request is authentic: its own tag was good. Requests and replies themselves lie in bulk
-fields. Layout: `memory.pending_fields`, `memory.replied_fields`. Allocates nothing outside
+fields. In RAM the places of the own id belong to the own client (client.py): it writes its
+REQUEST where it is to wait, and the result where others' replies are kept; so none is kept of
+its own. Layout: `memory.pending_fields`, `memory.replied_fields`. Allocates nothing outside
 hashing.
 """
 
@@ -114,7 +116,8 @@ class Requests:
         put_u16(self.buf, client * self._size + _LENGTH, length)
         put_u32(self.buf, client * self._size + _ID, wire.seqno(buf))
         copy(self.buf, self.digest_at(client), core.auth.digest, 0, 32)
-        self.bulk.put(self.request_at(client), buf, 0, length)
+        if not (self.bulk.in_ram and core.client and buf is core.client.request):
+            self.bulk.put(self.request_at(client), buf, 0, length)
         self.set_phase(client, WAITING)
         core.timers.on_waiting(client)
         core.bodies.on_authentic(client)
@@ -209,7 +212,8 @@ class Replies:
 
     @micropython.native
     def holds(self, client, number):
-        """True if the result of this request is here (after a state transfer it is not)."""
+        """True if the result of this request is here: not after a state transfer, nor that of
+        the own client, which has got it."""
         return get_u32(self._buf, client * _REPLIED_LENGTH) == number
 
     @micropython.native
@@ -222,13 +226,14 @@ class Replies:
         core = self.core
         buf = core.post.begin(wire.REPLY, self.flags, core.progress.view, number)
         end = wire.HEADER_LENGTH + length
+        if client == core.progress.replica_id:
+            core.deliver_reply(buf, length)
+            return
         put_u32(self._buf, client * _REPLIED_LENGTH, number)
         put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
         self._bulk.put(client * self._bulk.stride, buf, 0, end)
         designated = (number + client) % self._replica_count == core.progress.replica_id
-        if client == core.progress.replica_id:
-            core.deliver_reply(buf, length)
-        elif designated or length <= RESULT_INLINE_MAX:
+        if designated or length <= RESULT_INLINE_MAX:
             core.post.unicast_single(client, buf, end)
         else:
             self._send_from_table(client, number)
@@ -256,10 +261,7 @@ class Replies:
         buf = core.post.buf
         self._bulk.get(client * self._bulk.stride, buf, 0, wire.HEADER_LENGTH + length)
         buf[0] = wire.VERSION << 4 | self.flags  # what was tentative may be committed by now
-        if client == core.progress.replica_id:
-            core.deliver_reply(buf, length)
-        else:
-            core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
+        core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
 
     # --- for results.py ---
 
@@ -270,6 +272,8 @@ class Replies:
     def restore_result(self, client, number, buf, at, length):  # noqa: PLR0913
         """After a restart: hold buf[at:at + length] as the result of request `number`."""
         core = self.core
+        if client == core.progress.replica_id:
+            return
         message = core.post.begin(wire.REPLY, 0, core.progress.view, number)
         copy(message, wire.HEADER_LENGTH, buf, at, length)
         put_u32(self._buf, client * _REPLIED_LENGTH, number)

@@ -193,11 +193,11 @@ class Sim(Power):
 
     def _begin(self, hal, handle):
         node = hal.node
-        before = wire.seqno(node.memory.client)
+        before = wire.seqno(node.client.request)
         try:
             node.start(handle.op, handle.read_only)
         finally:  # the request may have left when power is lost amid this
-            handle.request_id = wire.seqno(node.memory.client)
+            handle.request_id = wire.seqno(node.client.request)
             if handle.request_id != before:
                 self.oracles.submitted(handle)
 
