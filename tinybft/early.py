@@ -110,6 +110,13 @@ class EarlyClient(Client):
         flags = wire.flags(buf)
         if not self.busy or wire.seqno(buf) != self._request_id or self._is_known(flags, sender):
             return
+        known = sender * _REPORT_LENGTH + 4
+        if (
+            flags & wire.FLAG_DIGEST
+            and sender == self._result_of
+            and not equal(self._reports, known, buf, wire.HEADER_LENGTH, 32)
+        ):
+            self._result_of = -1  # what it sent whole before was not this
         self._report(buf, length, sender)
         self._reported |= 1 << sender
         self._views[sender] = wire.view(buf) if flags & wire.FLAG_TENTATIVE else 0
@@ -118,7 +125,7 @@ class EarlyClient(Client):
         if not flags & wire.FLAG_DIGEST:
             holder = self._result_of
             if holder < 0 or self._matching(sender) >= self._matching(holder):
-                copy(self.request, self._result_at, buf, wire.HEADER_LENGTH, length)
+                copy(self.reply, 0, buf, wire.HEADER_LENGTH, length)
                 self.reply_length = length
                 self._result_of = sender
         if self._result_of >= 0 and self._is_enough(self._result_of):
@@ -134,9 +141,8 @@ class EarlyClient(Client):
         """True if both reported, and the same."""
         if not (self._reported >> replica & 1 and self._reported >> other & 1):
             return False
-        at = self._reports + replica * _REPORT_LENGTH
-        there = self._reports + other * _REPORT_LENGTH
-        return equal(self.request, at, self.request, there, _REPORT_LENGTH)
+        at, there = replica * _REPORT_LENGTH, other * _REPORT_LENGTH
+        return equal(self._reports, at, self._reports, there, _REPORT_LENGTH)
 
     @micropython.native
     def _is_enough(self, holder):

@@ -62,7 +62,8 @@ class Reads:
             return faults.MAC
         # Its client was answered what it asked before.
         core.requests.set_phase(client, NONE)
-        core.requests.bulk.put(core.requests.request_at(client), buf, 0, wire.length(buf))
+        if not (local and core.requests.bulk.in_ram):  # there it is in its place
+            core.requests.bulk.put(core.requests.request_at(client), buf, 0, wire.length(buf))
         self.waiting += self._held[client] == 0
         self._held[client] = number
         return 0

@@ -20,7 +20,7 @@ _RAW = {
     "BLOCK_LENGTH": 1024,
     "BATCH_PAGES_MAX": 65535,
     "TAG_LENGTH": 8,
-    "CONFIG_HASH": "b5d51bec",
+    "CONFIG_HASH": "18d62a17",
     "STORAGE_AGREEMENT": "ram",
     "STORAGE_CHECKPOINT": "ram",
     "STORAGE_EVENT": "ram",

@@ -121,6 +121,17 @@ def test_what_is_committed_is_not_taken_back():
     assert requester.accepted() == b"yes"
 
 
+def test_a_result_that_was_taken_back_is_not_the_answer():
+    """What one replica sent whole and tentatively is undone, and it reports another one since."""
+    requester = Requester()
+    requester.reply(0, bytes(reversed(LONG)), TENTATIVE)
+    requester.reply(0, sha256(LONG), DIGEST)
+    requester.reply(1, sha256(LONG), DIGEST)
+    assert requester.client.busy
+    requester.reply(2, LONG)
+    assert requester.accepted() == LONG
+
+
 def test_thresholds_of_seven():
     requester = Requester(FAULT_COUNT=2, CLIENT_COUNT=8)
     for sender in (0, 1, 2, 3):

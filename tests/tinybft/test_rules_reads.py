@@ -71,7 +71,7 @@ def test_a_read_is_never_part_of_a_batch():
     puppet = start()
     request = puppet.group.nodes[4].client
     request.submit(b"read", 4, 0, True)
-    message = bytes(request._request[: request._length])
+    message = bytes(request.request[: request._length])
     body = bytearray(wire.BATCH_HEADER_LENGTH)
     wire.put_batch_header(body, 0, 0, 0, 1)
     assert puppet.say(wire.PRE_PREPARE, 0, 1, body + b"\x01" + message) == faults.FIELD
@@ -94,7 +94,7 @@ def test_a_bad_tag_is_noticed():
     puppet = start()
     client = puppet.group.nodes[4].client
     client.submit(b"read", 4, 0, True)
-    message = bytearray(client._request[: client._length])
+    message = bytearray(client.request[: client._length])
     for i in range(20, len(message)):
         message[i] ^= 1
     assert puppet.hear(message) == faults.MAC
