@@ -61,7 +61,9 @@ class _Short:
         self.name = node.name
         self.parameters = [argument.arg for argument in node.args.args]
         self.defaults = node.args.defaults
-        self.expression = node.body[-1].value
+        self.expression = getattr(node.body[-1], "value", None)
+        if not isinstance(node.body[-1], ast.Return) or self.expression is None:
+            self.expression = ast.Constant(None)  # it does nothing
         names = [one.id for one in ast.walk(self.expression) if isinstance(one, ast.Name)]
         self.uses = {name: names.count(name) for name in self.parameters}
         self.free = {name for name in names if name not in self.parameters}
@@ -114,7 +116,9 @@ def _is_viper(node):
 
 def _is_short(node):
     body = node.body[1:] if ast.get_docstring(node) else node.body
-    if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
+    is_return = len(body) == 1 and isinstance(body[0], ast.Return) and body[0].value is not None
+    does_nothing = not body or len(body) == 1 and isinstance(body[0], ast.Pass)
+    if not is_return and not does_nothing:
         return False
     if node.name.startswith("__") or node.args.kwonlyargs or node.args.vararg or node.args.kwarg:
         return False
@@ -123,7 +127,7 @@ def _is_short(node):
         return False
     banned = (ast.Lambda, ast.JoinedStr, ast.Yield, ast.Await, ast.NamedExpr, ast.Starred)
     banned += (ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp, ast.Dict, ast.List)
-    parts = list(ast.walk(body[0].value))
+    parts = list(ast.walk(body[0].value)) if is_return else []
     return len(parts) < 60 and not any(isinstance(part, banned) for part in parts)
 
 
