@@ -18,19 +18,31 @@ Allocates nothing outside hashing.
 
 from tinybft import faults, wire
 from tinybft.compat import const, micropython
-from tinybft.octets import copy, equal
-from tinybft.slots import (
-    ACCEPTED,
-    COMMITTED,
-    HAS_BATCH,
-    NAMED,
-    PRE_PREPARED,
-    PREPARED,
-    TIME_IN_DOUBT,
-    VOUCHED_ONLY,
-)
+from tinybft.octets import copy
 
 _SEQNO_MAX = const(0xFFFFFFFF)  # what the u32 in the header holds
+# As in wire.py, slots.py and faults.py: a constant is inlined only in the module that defines it.
+_PREPARE = const(3)
+_COMMIT = const(4)
+_HEADER_LENGTH = const(16)
+_DIGEST_LENGTH = const(32)
+_PRE_PREPARED = const(1)
+_ACCEPTED = const(2)
+_PREPARED = const(4)
+_COMMITTED = const(8)
+_VOUCHED_ONLY = const(16)
+_TIME_IN_DOUBT = const(32)
+_HAS_BATCH = const(64)
+_NAMED = const(128)
+_SENDER = const(5)
+_MAC = const(7)
+_BATCH = const(8)
+_EQUIVOCATION = const(9)
+_STALE_VIEW = const(16)
+_OUTSIDE_WINDOW = const(17)
+_NOT_NEEDED = const(18)
+_UNVOUCHED = const(20)
+_UNCHANGED = const(-1)
 
 
 class Agreement:
@@ -40,117 +52,119 @@ class Agreement:
         self.slots = core.slots
         self._quorum = core.quorum
         self._fault_count = config.FAULT_COUNT
+        self._when_prepared = 0 if config.TENTATIVE else _UNCHANGED  # it may be executed
         self._pipeline = config.PIPELINE
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
 
     # --- messages ---
 
-    @micropython.native
-    def on_pre_prepare(self, buf):
-        progress = self.core.progress
-        sender = wire.sender(buf)
+    @micropython.viper
+    def on_pre_prepare(self, buf) -> int:
+        core = self.core
+        slots = self.slots
+        progress = core.progress
+        sender = int(wire.sender(buf))
         number = wire.seqno(buf)
-        known = self.slots.find(number)
-        if known >= 0 and self.slots.has(known, NAMED) and self.core.handover.listens_to(buf):
-            return self.core.handover.on_named(known, buf)
+        known = int(slots.find(number))
+        if known >= 0 and slots.has(known, _NAMED) and core.handover.listens_to(buf):
+            return int(core.handover.on_named(known, buf))
         if not progress.active:
-            return self.core.handover.on_late_pre_prepare(known, buf)
-        fault = self._misplaced(buf, number) or self._unwanted(known, sender, buf)
+            return int(core.handover.on_late_pre_prepare(known, buf))
+        fault = int(self._misplaced(buf, number))
+        if not fault:
+            fault = int(self._unwanted(known, sender, buf))
         if fault:
             return fault
-        if not self.core.auth.check(buf, sender):
-            return faults.MAC
-        base = self.slots.open(number)
+        if not core.auth.check(buf, sender):
+            return _MAC
+        base = int(slots.open(number))
         self.note(number)
-        if number - self._pipeline > progress.last_executed:
-            self.core.status.on_evidence()  # its sender executed what is missing here
-        if self.slots.has(base, PRE_PREPARED):
-            self.slots.disown_votes(base)
-            self.slots.drop_batch(base)
-        fault = self.core.batches.store(base, buf)
+        executed = uint(progress.last_executed)
+        if uint(number) > executed and uint(number) - executed > uint(self._pipeline):
+            core.status.on_evidence()  # its sender executed what is missing here
+        if slots.has(base, _PRE_PREPARED):
+            slots.disown_votes(base)
+            slots.drop_batch(base)
+        fault = int(core.batches.store(base, buf))
         if fault:
             return fault
-        forwarded = sender != progress.primary()
-        flags = PRE_PREPARED | HAS_BATCH
-        self.slots.set_flag(base, flags | VOUCHED_ONLY if forwarded else flags)
-        self.slots.adopt_votes(base)
-        return self.advance(base)
+        flags = _PRE_PREPARED | _HAS_BATCH
+        if sender != int(progress.primary()):  # forwarded
+            flags |= _VOUCHED_ONLY
+        slots.set_flag(base, flags)
+        slots.adopt_votes(base)
+        return int(self.advance(base))
 
-    @micropython.native
-    def _unwanted(self, known, sender, buf):
+    @micropython.viper
+    def _unwanted(self, known: int, sender: int, buf) -> int:
         """Why a PRE-PREPARE for the slot `known` (-1: new) is refused; 0: it is not."""
         progress = self.core.progress
         if progress.is_primary():
-            return faults.NOT_NEEDED
-        if known >= 0 and (
-            self._has_from_primary(known)
-            or (sender != progress.primary() and self.is_vouched(known))
-        ):
-            return faults.NOT_NEEDED
-        if wire.seqno(buf) < self.core.handover.agreed_from:
-            return faults.OUTSIDE_WINDOW
-        if wire.batch_count(buf, wire.HEADER_LENGTH) == 0:
-            return faults.BATCH  # only a NEW-VIEW orders nothing
+            return _NOT_NEEDED
+        if known >= 0:
+            if self._has_from_primary(known):
+                return _NOT_NEEDED
+            if sender != int(progress.primary()) and self.is_vouched(known):
+                return _NOT_NEEDED
+        if uint(wire.seqno(buf)) < uint(self.core.handover.agreed_from):
+            return _OUTSIDE_WINDOW
+        if not wire.batch_count(buf, _HEADER_LENGTH):
+            return _BATCH  # only a NEW-VIEW orders nothing
         return 0
 
-    @micropython.native
-    def on_prepare(self, buf):
-        return self._on_vote(buf, wire.PREPARE)
-
-    @micropython.native
-    def on_commit(self, buf):
-        return self._on_vote(buf, wire.COMMIT)
-
-    @micropython.native
-    def _on_vote(self, buf, kind):
-        progress = self.core.progress
-        sender = wire.sender(buf)
+    @micropython.viper
+    def on_vote(self, buf) -> int:
+        """PREPARE or COMMIT. One that cannot change anything any more ends before its tag is
+        computed: a second one of its sender, or one for a certificate that is complete here."""
+        octets = ptr8(buf)
+        core = self.core
+        kind = octets[1]
+        sender = octets[2] | octets[3] << 8
         number = wire.seqno(buf)
-        fault = self._misplaced(buf, number)
-        if fault and not (kind == wire.COMMIT and self.core.handover.is_of_view_left(buf, number)):
+        fault = int(self._misplaced(buf, number))
+        if fault and not (kind == _COMMIT and core.handover.is_of_view_left(buf, number)):
             return fault
-        if kind == wire.PREPARE and sender == progress.primary():
-            return faults.SENDER
-        known = self.slots.find(number)
-        if known >= 0 and not self._needs_vote(known, kind, sender):
-            return faults.NOT_NEEDED
-        if not self.core.auth.check(buf, sender):
-            return faults.MAC
+        if kind == _PREPARE and sender == int(core.progress.primary()):
+            return _SENDER
+        slots = self.slots
+        base = int(slots.find(number))
+        if base >= 0:
+            done = _PREPARED if kind == _PREPARE else _COMMITTED
+            if slots.has(base, done) or slots.has_voted(base, kind, sender):
+                return _NOT_NEEDED
+        if not core.auth.check(buf, sender):
+            return _MAC
         self.note(number)
-        return self._count_vote(self.slots.open(number), kind, sender, buf)
+        if base < 0:
+            base = int(slots.open(number))
+        return int(self._count_vote(base, kind, sender, buf))
 
     @micropython.native
     def _has_from_primary(self, base):
-        return self.slots.has(base, PRE_PREPARED) and not self.slots.has(base, VOUCHED_ONLY)
+        return self.slots.has(base, _PRE_PREPARED) and not self.slots.has(base, _VOUCHED_ONLY)
 
     @micropython.native
     def is_vouched(self, base):
         """A batch that f + 1 votes name: a correct replica has it from the primary."""
         slots = self.slots
-        return slots.has(base, PRE_PREPARED) and self._quorum.is_weak(
+        return slots.has(base, _PRE_PREPARED) and self._quorum.is_weak(
             slots.prepares(base) | slots.commits(base)
         )
 
-    @micropython.native
-    def _needs_vote(self, base, kind, sender):
-        done = PREPARED if kind == wire.PREPARE else COMMITTED
-        return not (self.slots.has(base, done) or self.slots.has_voted(base, kind, sender))
-
-    @micropython.native
-    def _count_vote(self, base, kind, sender, buf):
+    @micropython.viper
+    def _count_vote(self, base: int, kind: int, sender: int, buf) -> int:
         slots = self.slots
-        digest = slots.digest_at(base)
-        if slots.has(base, PRE_PREPARED) and equal(slots.buf, digest, buf, 16, 32):
-            if kind == wire.PREPARE:
+        if slots.is_for(base, buf):
+            if kind == _PREPARE:
                 slots.add_prepare(base, sender)
             else:
                 slots.add_commit(base, sender)
-            return self.advance(base)
-        if not slots.add_candidate_vote(base, kind, sender, buf, wire.HEADER_LENGTH):
-            return faults.EQUIVOCATION
-        lacks = not slots.has(base, PRE_PREPARED)
-        if kind == wire.COMMIT and (lacks or self._is_overruled(base)):
+            return int(self.advance(base))
+        if not slots.add_candidate_vote(base, kind, sender, buf, _HEADER_LENGTH):
+            return _EQUIVOCATION
+        lacks = not slots.has(base, _PRE_PREPARED)
+        if kind == _COMMIT and (lacks or self._is_overruled(base)):
             self.core.status.on_evidence()  # 2f + 1 replicas have what did not come here
         return 0
 
@@ -172,19 +186,19 @@ class Agreement:
             return True
         return progress.is_primary() and self._quorum.is_quorum(self.slots.commits(base))
 
-    @micropython.native
-    def _misplaced(self, buf, number):
+    @micropython.viper
+    def _misplaced(self, buf, number) -> int:
         progress = self.core.progress
-        if wire.view(buf) != progress.view or not progress.active:
-            return faults.STALE_VIEW
+        if uint(wire.view(buf)) != uint(progress.view) or not progress.active:
+            return _STALE_VIEW
         if not progress.in_window(number):
-            return faults.OUTSIDE_WINDOW
+            return _OUTSIDE_WINDOW
         return 0
 
-    @micropython.native
+    @micropython.viper
     def note(self, number):
         """Something authentic was said about `number`: there is work to follow up."""
-        if number > self.last_seen:
+        if uint(number) > uint(self.last_seen):
             self.last_seen = number
         self.core.status.on_work()
 
@@ -199,31 +213,34 @@ class Agreement:
 
     # --- from stored to committed ---
 
-    @micropython.native
-    def advance(self, base):
-        """Take the slot as far as its votes and bodies allow."""
+    @micropython.viper
+    def advance(self, base: int) -> int:
+        """Take the slot as far as its votes and bodies allow. A fault, 0 or UNCHANGED."""
         slots = self.slots
         if not self.core.progress.active:
-            return self.core.handover.learn(base)
-        if not slots.has(base, ACCEPTED):
-            if slots.has(base, COMMITTED):
+            return int(self.core.handover.learn(base))
+        flags = int(slots.flags(base))
+        if not flags & _ACCEPTED:
+            if flags & _COMMITTED:
                 return 0  # committed by others, or before a restart: nothing more to say
             if not self._is_acceptable(base):
-                return faults.UNVOUCHED if slots.has(base, VOUCHED_ONLY) else 0
+                return _UNVOUCHED if flags & _VOUCHED_ONLY else 0
             if self._said_other(base):
-                return self.core.handover.learn(base)
+                return int(self.core.handover.learn(base))
             self._accept(base)
-        if not slots.has(base, PREPARED):
+        if not flags & _PREPARED:
             if not self._quorum.is_prepared(slots.prepares(base)):
-                return 0
-            if slots.seqno(base) - self._pipeline > self.core.progress.last_executed:
-                return 0  # `on_executed` comes back to it
+                return _UNCHANGED
+            ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
+            if ahead > int(self._pipeline):
+                return _UNCHANGED  # `on_executed` comes back to it
             self.core.durability.say_prepared(base)
-            slots.set_flag(base, PREPARED)
+            slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
-            self.send_vote(wire.COMMIT, base, -1)
-        if not slots.has(base, COMMITTED) and self._quorum.is_quorum(slots.commits(base)):
-            slots.set_flag(base, COMMITTED)
+            self.send_vote(_COMMIT, base, -1)
+        if flags & _COMMITTED or not self._quorum.is_quorum(slots.commits(base)):
+            return _UNCHANGED if flags & _PREPARED else int(self._when_prepared)
+        slots.set_flag(base, _COMMITTED)
         return 0
 
     @micropython.native
@@ -234,18 +251,19 @@ class Agreement:
         for _ in range(self._pipeline):
             number += 1
             base = slots.find(number)
-            if base >= 0 and slots.has(base, ACCEPTED) and not slots.has(base, PREPARED):
+            if base >= 0 and slots.has(base, _ACCEPTED) and not slots.has(base, _PREPARED):
                 self.advance(base)
 
-    @micropython.native
-    def _is_acceptable(self, base):
+    @micropython.viper
+    def _is_acceptable(self, base: int) -> bool:
         slots = self.slots
-        if not slots.has(base, PRE_PREPARED) or slots.missing(base):
+        flags = int(slots.flags(base))
+        if not flags & _PRE_PREPARED or slots.missing(base):
             return False
-        if slots.has(base, VOUCHED_ONLY):
-            return self.is_vouched(base)
-        if slots.doubts(base) or slots.has(base, TIME_IN_DOUBT):
-            return self._quorum.count(slots.prepares(base)) >= self._fault_count
+        if flags & _VOUCHED_ONLY:
+            return bool(self.is_vouched(base))
+        if flags & _TIME_IN_DOUBT or slots.doubts(base):
+            return int(self._quorum.count(slots.prepares(base))) >= int(self._fault_count)
         return True
 
     def reconsider(self):
@@ -255,35 +273,35 @@ class Agreement:
         last = min(self.last_seen, progress.high_mark())
         for seqno in range(progress.last_executed + 1, last + 1):
             base = slots.find(seqno)
-            if base >= 0 and slots.has(base, TIME_IN_DOUBT) and not slots.has(base, ACCEPTED):
+            if base >= 0 and slots.has(base, _TIME_IN_DOUBT) and not slots.has(base, _ACCEPTED):
                 self.core.batches.check_time(base)
                 self.advance(base)
 
-    @micropython.native
-    def _accept(self, base):
+    @micropython.viper
+    def _accept(self, base: int):
         slots = self.slots
         self.core.durability.say_batch(base)
-        slots.set_flag(base, ACCEPTED)
-        slots.clear_flag(base, VOUCHED_ONLY)
+        slots.set_flag(base, _ACCEPTED)
+        slots.clear_flag(base, _VOUCHED_ONLY)
         core = self.core
         if not core.progress.is_primary():
             slots.add_prepare(base, core.progress.replica_id)
-            self.send_vote(wire.PREPARE, base, -1)
+            self.send_vote(_PREPARE, base, -1)
         self.core.durability.store_batch(base)
         self.core.batches.mark_proposed(base)
 
-    @micropython.native
-    def send_vote(self, kind, base, receiver):
+    @micropython.viper
+    def send_vote(self, kind: int, base: int, receiver: int):
         """Multicast the own vote for the slot, or repeat it for one replica."""
         core = self.core
-        number = self.slots.seqno(base)
-        buf = core.post.begin(kind, 0, core.progress.view, number)
-        copy(buf, wire.HEADER_LENGTH, self.slots.buf, self.slots.digest_at(base), 32)
-        end = wire.HEADER_LENGTH + wire.DIGEST_LENGTH
+        slots = self.slots
+        post = core.post
+        buf = post.begin(kind, 0, core.progress.view, slots.seqno(base))
+        copy(buf, _HEADER_LENGTH, slots.buf, slots.digest_at(base), _DIGEST_LENGTH)
         if receiver < 0:
-            core.post.multicast(end)
+            post.multicast(_HEADER_LENGTH + _DIGEST_LENGTH)
         else:
-            core.post.unicast(receiver, end)
+            post.unicast(receiver, _HEADER_LENGTH + _DIGEST_LENGTH)
 
     # --- the primary ---
 
@@ -297,7 +315,7 @@ class Agreement:
             base = self.slots.open(number)
             if not core.batches.fill(base):
                 break
-            self.slots.set_flag(base, PRE_PREPARED | HAS_BATCH)
+            self.slots.set_flag(base, _PRE_PREPARED | _HAS_BATCH)
             self.last_proposed = number
             self.note(number)
             core.durability.say_batch(base)

@@ -52,6 +52,8 @@ class Client:
         self._group_id = config.GROUP_ID
         self._weak = config.WEAK_QUORUM
         self._replica_count = config.REPLICA_COUNT
+        self._read_flags = wire.FLAG_READ_ONLY
+        self.is_unordered = False  # see early.py
         self._operation_length_max = config.REQUEST_LENGTH_MAX
         self._repair_ms = config.REPAIR_MS
         self._retry_ms = config.RETRY_MS
@@ -73,7 +75,7 @@ class Client:
             return False
         self._request_id = self._ids.next()
         buf = self.request
-        flags = wire.FLAG_READ_ONLY if read_only else 0
+        flags = self._read_flags if read_only else 0
         number = self._request_id
         wire.put_header(buf, wire.REQUEST, flags, self.node_id, self._group_id, 0, number)
         copy(buf, wire.HEADER_LENGTH, operation, 0, length)
@@ -212,6 +214,13 @@ class Client:
         self.done = True
         self.acknowledged += 1
         self.latency_ms = elapsed(now, self._since)
+        if not self.is_unordered:
+            self._learn_latency()
+        if self.on_done:
+            self.on_done(self)
+
+    @micropython.native
+    def _learn_latency(self):
         if self._retries_of_this == 0:
             usual = min(self.latency_ms, self._retry_ms)
             if self._smoothed:
@@ -225,5 +234,3 @@ class Client:
             self._retried += 1
             if self._retried > _RETRIED_MAX:
                 self._smoothed += 1 + self._smoothed // _SMOOTHING
-        if self.on_done:
-            self.on_done(self)

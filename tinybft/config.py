@@ -6,7 +6,7 @@ values that all members of a group must share.
 """
 
 CONFIG_NAME = "default"
-CONFIG_HASH = "5f50944f"
+CONFIG_HASH = "18d62a17"
 
 # [group]
 FAULT_COUNT = 1
@@ -18,6 +18,8 @@ WINDOW = 4
 CHECKPOINT_INTERVAL = 2
 BATCH_COUNT_MAX = 4
 PIPELINE = 1
+READ_ONLY = False
+TENTATIVE = False
 
 # [sizes]
 REQUEST_LENGTH_MAX = 1024

@@ -29,6 +29,7 @@ UNVOUCHED = const(20)  # a forwarded pre-prepare that too few votes support so f
 RATE_LIMITED = const(21)
 ROTTEN = const(22)  # own memory that has changed by itself; mended from the others
 COUNT = const(23)
+UNCHANGED = const(-1)  # no fault, and nothing that could be executed or proposed because of it
 
 NAMES = (
     "none",

@@ -38,28 +38,30 @@ class Post:
         self._auth = auth
         self._send = send
 
-    @micropython.native
-    def begin(self, kind, flags, view, seqno):
+    @micropython.viper
+    def begin(self, kind: int, flags: int, view, seqno):
         buf = self.buf
         put_header(buf, kind, flags, self._node_id, self._group_id, view, seqno)
         return buf
 
-    @micropython.native
-    def multicast(self, end):
+    @micropython.viper
+    def multicast(self, end: int):
         self.send_sealed(self.seal(end))
 
-    @micropython.native
-    def seal(self, end):
+    @micropython.viper
+    def seal(self, end: int) -> int:
         """Tags for all replicas, not sent yet. Returns the length of the message."""
         buf = self.buf
-        put_length(buf, end + self._tag_count * self._tag_length)
-        return self._auth.seal(buf, end)
+        put_length(buf, end + int(self._tag_count) * int(self._tag_length))
+        return int(self._auth.seal(buf, end))
 
-    @micropython.native
-    def send_sealed(self, length):
+    @micropython.viper
+    def send_sealed(self, length: int):
         """To everybody: what `seal` made."""
-        if not (self.is_muted and self._binding >> self.buf[1] & 1):
-            self._send(_EVERYBODY, self.buf, length)
+        buf = self.buf
+        if self.is_muted and int(self._binding) >> ptr8(buf)[1] & 1:
+            return
+        self._send(_EVERYBODY, buf, length)
 
     @micropython.native
     def unicast(self, receiver, end):

@@ -11,7 +11,8 @@ everywhere). Of n = 3f + 1 replicas at most f are faulty:
 from tinybft.compat import micropython
 
 
-def vote_count(mask):
+@micropython.viper
+def vote_count(mask: uint) -> int:
     """Number of bits set. At most n turns."""
     count = 0
     while mask:
@@ -23,30 +24,23 @@ def vote_count(mask):
 class Quorum:
     def __init__(self, config):
         f = config.FAULT_COUNT
-        self._table = None
         # A PREPARE of the primary never counts: its pre-prepare does, and 2f others (TOCS 4.1).
         self.prepare_count = 2 * f
         self.quorum = 2 * f + 1
         self.weak = f + 1
         self.fault_count = f
-        if config.REPLICA_COUNT <= 8:
-            # Every mask of a small group has its count in a table of 2**n bytes.
-            self._table = bytes([vote_count(m) for m in range(1 << config.REPLICA_COUNT)])
 
-    @micropython.native
     def count(self, mask):
-        if self._table:
-            return self._table[mask]
         return vote_count(mask)
 
-    @micropython.native
-    def is_prepared(self, mask):
-        return self.count(mask) >= self.prepare_count
+    @micropython.viper
+    def is_prepared(self, mask: uint) -> bool:
+        return int(vote_count(mask)) >= int(self.prepare_count)
 
-    @micropython.native
-    def is_quorum(self, mask):
-        return self.count(mask) >= self.quorum
+    @micropython.viper
+    def is_quorum(self, mask: uint) -> bool:
+        return int(vote_count(mask)) >= int(self.quorum)
 
-    @micropython.native
-    def is_weak(self, mask):
-        return self.count(mask) >= self.weak
+    @micropython.viper
+    def is_weak(self, mask: uint) -> bool:
+        return int(vote_count(mask)) >= int(self.weak)

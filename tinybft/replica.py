@@ -14,7 +14,7 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
     handover            batches from view to view        durability  what survives a power cut
-    scrub               memory that rots
+    scrub               memory that rots            reads, tentative  options (config.toml)
 """
 
 from tinybft import faults, wire
@@ -82,7 +82,7 @@ class Core:
         self.status = Status(self)
         self.timers = Timers(self)
         self.requests = Requests(self)
-        self.replies = Replies(self)
+        self.reads = self.tentative = None
         self.batches = Batches(self)
         self.bodies = Bodies(self)
         self.agreement = Agreement(self)
@@ -93,7 +93,7 @@ class Core:
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
         self.scrub = self._scrub()
-        self.execution = Execution(self, service)
+        self._join_execution(service)
         self.state.take_checkpoint(0)
         self.durability.recover()
 
@@ -114,6 +114,21 @@ class Core:
         from tinybft.scrub_records import RecordScrub
 
         return RecordScrub(self)
+
+    def _join_execution(self, service):
+        if self.config.READ_ONLY:
+            from tinybft.reads import Guarded, Reads
+
+            self.reads = Reads(self)
+            service = Guarded(service)
+        if self.config.TENTATIVE:
+            from tinybft.tentative import TentativeExecution, TentativeReplies
+
+            self.replies = TentativeReplies(self)
+            self.execution = self.tentative = TentativeExecution(self, service)
+        else:
+            self.replies = Replies(self)
+            self.execution = Execution(self, service)
 
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""
@@ -139,10 +154,13 @@ class Replica:
         self._check = core.wire.check
         self._count = core.faults.count
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
-        dispatch[wire.REQUEST] = core.requests.on_request
+        self._holds_reads = config.READ_ONLY
+        self._on_request = core.requests.on_request
+        if self._holds_reads:
+            self._on_request = core.reads.on_request
+        dispatch[wire.REQUEST] = self._on_request
         dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
-        dispatch[wire.PREPARE] = core.agreement.on_prepare
-        dispatch[wire.COMMIT] = core.agreement.on_commit
+        dispatch[wire.PREPARE] = dispatch[wire.COMMIT] = core.agreement.on_vote
         dispatch[wire.REPLY] = self._on_reply
         dispatch[wire.CHECKPOINT] = core.checkpoints.on_checkpoint
         dispatch[wire.VIEW_CHANGE] = core.view_change.on_view_change
@@ -176,11 +194,11 @@ class Replica:
                 fault = _SENDER  # what a peer hands back: a request; a view that I began
             else:
                 fault = int(self._dispatch[kind](buf))
-                if not fault:
+                if fault <= 0:
                     self.core.status.heard_at[sender] = now
-        if fault:
+        if fault > 0:
             self._refuse(buf, fault)
-        else:
+        elif fault == 0:  # not UNCHANGED
             self._settle()
 
     @micropython.native
@@ -220,7 +238,7 @@ class Replica:
     def on_own_request(self, buf):
         if self._resuming:
             self._resume()
-        fault = self.core.requests.on_request(buf, True)
+        fault = self._on_request(buf, True)
         if fault:
             self._count(fault)
         self._settle()
@@ -259,6 +277,8 @@ class Replica:
             going = bool(core.execution.run())
             if not going and core.requests.waiting:
                 going = bool(core.agreement.propose())
+            if not going and self._holds_reads:
+                going = bool(core.reads.run())
         executed = uint(progress.last_executed)
         low_mark = uint(progress.low_mark)
         is_higher = low_mark != uint(self._low_mark)

@@ -206,6 +206,7 @@ class Replies:
         self._bulk = core.storage.replies
         self._replica_count = config.REPLICA_COUNT
         self._interval_ms = config.REPAIR_MS
+        self.flags = 0  # of the replies that are built; see tentative.py
         self._sent_at = [0] * config.CLIENT_COUNT
         assert offsets(replied_fields(config))["size"] == _REPLIED_LENGTH
 
@@ -223,7 +224,7 @@ class Replies:
         request, the others its digest; a short result always travels whole.
         """
         core = self.core
-        buf = core.post.begin(wire.REPLY, 0, core.progress.view, number)
+        buf = core.post.begin(wire.REPLY, self.flags, core.progress.view, number)
         end = wire.HEADER_LENGTH + length
         if client == core.progress.replica_id:
             core.deliver_reply(buf, length)
@@ -259,6 +260,7 @@ class Replies:
         length = get_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH)
         buf = core.post.buf
         self._bulk.get(client * self._bulk.stride, buf, 0, wire.HEADER_LENGTH + length)
+        buf[0] = wire.VERSION << 4 | self.flags  # what was tentative may be committed by now
         core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
 
     # --- for results.py ---
@@ -283,10 +285,9 @@ class Replies:
         core = self.core
         execution = core.execution
         length = execution.table_result_length(client)
-        flags = wire.FLAG_DIGEST
-        if length <= RESULT_INLINE_MAX:
-            flags = 0
-        else:
+        flags = self.flags
+        if length > RESULT_INLINE_MAX:
+            flags |= wire.FLAG_DIGEST
             length = 32
         buf = core.post.begin(wire.REPLY, flags, core.progress.view, number)
         execution.table_result_into(client, buf, wire.HEADER_LENGTH, length)

@@ -24,7 +24,7 @@ from tinybft import wire
 from tinybft.bulk import InRam
 from tinybft.compat import const, micropython
 from tinybft.memory import body_length, offsets, slot_fields
-from tinybft.octets import copy, equal, fill, get_u16, get_u32, is_zero, put_u16, put_u32
+from tinybft.octets import copy, equal, fill, get_u32, is_zero, put_u32
 
 # Flags of a slot
 PRE_PREPARED = const(1)  # a pre-prepare is stored: batch and digest are valid
@@ -38,12 +38,19 @@ NAMED = const(128)  # the digest is what the NEW-VIEW says, the batch is not her
 
 # Offsets in a slot: what lies before the fields whose length depends on the configuration.
 _FLAGS = const(4)
+_DOUBTS = const(6)
 _HELD = const(8)
 _DIGEST = const(12)
 _PREPARES = const(44)
 _COMMITS = const(48)
 _CANDIDATES = const(52)
 _CANDIDATE_LENGTH = const(40)  # digest 32, prepare mask u32, commit mask u32
+# As in wire.py: a constant is inlined only in the module that defines it.
+_PREPARE = const(3)
+_BATCH_HEADER_LENGTH = const(8)
+_COUNT = const(6)  # in the batch header
+_ENTRY_LENGTH = const(40)
+_ENTRY_MESSAGE_LENGTH = const(2)
 
 
 class Slots:
@@ -67,8 +74,9 @@ class Slots:
 
         Requires: low_mark < seqno <= high_mark, so what it held before is stable.
         """
-        base = seqno % self._window * self._size
-        if get_u32(self.buf, base) != seqno:
+        base = self.find(seqno)
+        if base < 0:
+            base = seqno % self._window * self._size
             fill(self.buf, base, self._batch, 0)
             put_u32(self.buf, base, seqno)
         return base
@@ -161,9 +169,11 @@ class Slots:
 
     # --- the batch ---
 
-    @micropython.native
-    def seqno(self, base):
-        return get_u32(self.buf, base)
+    @micropython.viper
+    def seqno(self, base: int) -> uint:
+        buf = ptr8(self.buf)
+        high = uint(buf[base + 3]) << 24 | uint(buf[base + 2]) << 16
+        return high | uint(buf[base + 1]) << 8 | uint(buf[base])
 
     @micropython.viper
     def flags(self, base: int) -> int:
@@ -186,52 +196,63 @@ class Slots:
     def drop_flags(self, base):
         self.buf[base + _FLAGS] = 0
 
-    @micropython.native
-    def doubts(self, base):
+    @micropython.viper
+    def doubts(self, base: int) -> int:
         """Mask of the requests whose authenticity this replica could not check."""
-        return get_u16(self.buf, base + _FLAGS + 2)
+        buf = ptr8(self.buf)
+        return buf[base + _DOUBTS] | buf[base + _DOUBTS + 1] << 8
 
-    @micropython.native
-    def set_doubts(self, base, mask):
-        put_u16(self.buf, base + _FLAGS + 2, mask)
+    @micropython.viper
+    def set_doubts(self, base: int, mask: int):
+        buf = ptr8(self.buf)
+        buf[base + _DOUBTS] = mask & 255
+        buf[base + _DOUBTS + 1] = mask >> 8
 
-    @micropython.native
-    def held(self, base):
+    @micropython.viper
+    def held(self, base: int) -> int:
         """Mask of the requests whose body is here."""
-        return get_u16(self.buf, base + _HELD)
+        buf = ptr8(self.buf)
+        return buf[base + _HELD] | buf[base + _HELD + 1] << 8
 
-    @micropython.native
-    def set_held(self, base, mask):
-        put_u16(self.buf, base + _HELD, mask)
+    @micropython.viper
+    def set_held(self, base: int, mask: int):
+        buf = ptr8(self.buf)
+        buf[base + _HELD] = mask & 255
+        buf[base + _HELD + 1] = mask >> 8
 
-    @micropython.native
-    def digest_at(self, base):
+    @micropython.viper
+    def digest_at(self, base: int) -> int:
         return base + _DIGEST
 
-    @micropython.native
-    def batch_at(self, base):
-        return base + self._batch
+    @micropython.viper
+    def batch_at(self, base: int) -> int:
+        return base + int(self._batch)
 
-    @micropython.native
-    def request_count(self, base):
-        return wire.batch_count(self.buf, base + self._batch)
+    @micropython.viper
+    def request_count(self, base: int) -> int:
+        return ptr8(self.buf)[base + int(self._batch) + _COUNT]
 
-    @micropython.native
-    def entry_at(self, base, index):
-        return wire.entry_at(base + self._batch, index)
+    @micropython.viper
+    def entry_at(self, base: int, index: int) -> int:
+        return base + int(self._batch) + _BATCH_HEADER_LENGTH + index * _ENTRY_LENGTH
 
-    @micropython.native
-    def missing(self, base):
+    @micropython.viper
+    def missing(self, base: int) -> int:
         """Mask of the bodies named by the batch and not here."""
-        return ((1 << self.request_count(base)) - 1) & ~self.held(base)
+        buf = ptr8(self.buf)
+        named = (1 << buf[base + int(self._batch) + _COUNT]) - 1
+        return named & ~(buf[base + _HELD] | buf[base + _HELD + 1] << 8)
 
-    @micropython.native
-    def body_at(self, base, index):
+    @micropython.viper
+    def body_at(self, base: int, index: int) -> int:
         """Where in `bodies` that of request `index` is: they lie in the batch's order."""
-        at = base // self._size * self.bodies.stride
-        batch = base + self._batch
-        for i in range(index):
-            at += wire.entry_length(self.buf, wire.entry_at(batch, i))
+        buf = ptr8(self.buf)
+        at = base // int(self._size) * int(self.bodies.stride)
+        entry = base + int(self._batch) + _BATCH_HEADER_LENGTH + _ENTRY_MESSAGE_LENGTH
+        while index:
+            at += buf[entry] | buf[entry + 1] << 8
+            entry += _ENTRY_LENGTH
+            index -= 1
         return at
 
     def bodies_length(self, base):
@@ -267,34 +288,47 @@ class Slots:
 
     # --- votes ---
 
-    @micropython.native
-    def prepares(self, base):
-        return get_u32(self.buf, base + _PREPARES)
+    @micropython.viper
+    def prepares(self, base: int) -> uint:
+        return uint(get_u32(self.buf, base + _PREPARES))
 
-    @micropython.native
-    def commits(self, base):
-        return get_u32(self.buf, base + _COMMITS)
+    @micropython.viper
+    def commits(self, base: int) -> uint:
+        return uint(get_u32(self.buf, base + _COMMITS))
 
-    @micropython.native
-    def add_prepare(self, base, replica):
-        at = base + _PREPARES
-        put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
+    # A vote is one bit in one octet of its mask: the others are not looked at.
 
-    @micropython.native
-    def add_commit(self, base, replica):
-        at = base + _COMMITS
-        put_u32(self.buf, at, get_u32(self.buf, at) | 1 << replica)
+    @micropython.viper
+    def add_prepare(self, base: int, replica: int):
+        buf = ptr8(self.buf)
+        at = base + _PREPARES + (replica >> 3)
+        buf[at] = buf[at] | 1 << (replica & 7)
 
-    @micropython.native
-    def has_voted(self, base, kind, replica):
+    @micropython.viper
+    def add_commit(self, base: int, replica: int):
+        buf = ptr8(self.buf)
+        at = base + _COMMITS + (replica >> 3)
+        buf[at] = buf[at] | 1 << (replica & 7)
+
+    @micropython.viper
+    def has_voted(self, base: int, kind: int, replica: int) -> int:
         """True if a vote of this kind from `replica`, for whatever digest, is counted."""
-        own = _PREPARES if kind == wire.PREPARE else _COMMITS
-        mask = get_u32(self.buf, base + own)
-        offset = 32 if kind == wire.PREPARE else 36
-        at = base + _CANDIDATES
-        for candidate in range(at, at + self._candidates_end, _CANDIDATE_LENGTH):
-            mask |= get_u32(self.buf, candidate + offset)
-        return mask >> replica & 1
+        buf = ptr8(self.buf)
+        at = base + (replica >> 3)
+        mask = buf[at + (_PREPARES if kind == _PREPARE else _COMMITS)]
+        at += _CANDIDATES + (32 if kind == _PREPARE else 36)
+        end = at + int(self._candidates_end)
+        while at < end:
+            mask |= buf[at]
+            at += _CANDIDATE_LENGTH
+        return mask >> (replica & 7) & 1
+
+    @micropython.viper
+    def is_for(self, base: int, vote) -> bool:
+        """True if the PREPARE or COMMIT names the batch of the pre-prepare that is stored."""
+        if not ptr8(self.buf)[base + _FLAGS] & PRE_PREPARED:
+            return False
+        return bool(equal(self.buf, base + _DIGEST, vote, 16, 32))
 
     @micropython.native
     def add_candidate_vote(self, base, kind, replica, buf, at):
@@ -332,6 +366,8 @@ class Slots:
         """Count the votes that came for the slot's digest before it was known."""
         first = base + _CANDIDATES
         for candidate in range(first, first + self._candidates_end, _CANDIDATE_LENGTH):
+            if self._is_free(candidate):
+                continue
             if equal(self.buf, candidate, self.buf, base + _DIGEST, 32):
                 prepares = self.prepares(base) | get_u32(self.buf, candidate + 32)
                 put_u32(self.buf, base + _PREPARES, prepares)
@@ -384,4 +420,4 @@ class Slots:
 
     @micropython.native
     def _is_free(self, candidate):
-        return get_u32(self.buf, candidate + 32) == 0 and get_u32(self.buf, candidate + 36) == 0
+        return is_zero(self.buf, candidate + 32, 8)

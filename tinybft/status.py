@@ -62,14 +62,14 @@ class Status:
         for peer in range(len(self._answered_at)):
             self._answered_at[peer] = now - self._repair_ms
 
-    @micropython.native
+    @micropython.viper
     def on_work(self):
         """Something is open, or came nearer to its end. The clock of an idle replica starts
         now; one that had lost patience finds that somebody talks, and asks at full pace."""
         if not self._waiting:
             self._waiting = True
             self._restart()
-        elif self._round > _PATIENCE:
+        elif int(self._round) > _PATIENCE:
             self._round = _PATIENCE
             self.delay = self._base_delay()
 

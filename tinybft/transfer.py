@@ -66,6 +66,8 @@ class Transfer:
             return
         self.running = True
         self._seqno = seqno
+        if core.tentative:
+            core.tentative.abandon()
         tree = self._tree
         if core.state.installing:
             tree.update_interiors()  # they lag behind the blocks that came so far

@@ -39,7 +39,7 @@ DURABILITY_DEFECTS = (
         "commit_early", "COMMIT is sent before the prepared flag is written",
         "dark dark_story rotten_flags",
         (Agreement, "advance", "self.core.durability.say_prepared(base)", "pass"),
-        (Agreement, "advance", "self.send_vote(wire.COMMIT, base, -1)",
+        (Agreement, "advance", "self.send_vote(_COMMIT, base, -1)",
          "self.send_vote(wire.COMMIT, base, -1); self.core.durability.say_prepared(base)"),
     ),
     defect(
@@ -120,7 +120,7 @@ DURABILITY_DEFECTS = (
     defect(
         "ids_unwritten", "ranges of request ids are not written", "dark_ids dark",
         (RequestIds, "_write",
-         "self._store.write(self._turn * _RECORD, self._record, _RECORD)", "pass"),
+         "self._store.write(self._turn * _RECORD, record, _RECORD)", "pass"),
     ),
     defect(
         "results_unwritten", "long results are not written", "outages",

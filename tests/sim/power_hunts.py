@@ -64,7 +64,7 @@ class Blackouts:
         hal = self._sim.device(i)
         if store.bytes_left >= 0 or hal.node is None:
             return
-        late = any(self._is_binding(hal, message) for _, _, message in hal._outbox)
+        late = any(self._is_binding(hal, entry[-1]) for entry in hal._outbox)
         if self._draw.random() < (20 if late else 0.5) * self._share:
             self._sim.cut_power_after(i, self._draw.randrange(length), self._draw.choice(_TORN))
 

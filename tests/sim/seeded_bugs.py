@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.sim.durability_bugs import DURABILITY_DEFECTS
+from tests.sim.early_bugs import EARLY_DEFECTS
+from tests.sim.early_hunts import EARLY_HUNTS
 from tests.sim.hunts import PROTOCOL_HUNTS
 from tests.sim.power_hunts import POWER_HUNTS
 from tests.sim.source_edits import defect, edited
@@ -52,8 +54,8 @@ DEFECTS = (
     # --- votes ---
     defect(
         "commit_2f", "committed with 2f COMMITs", "story choice",
-        (Agreement, "advance", "COMMITTED) and self._quorum.is_quorum(slots.commits(base))",
-         "COMMITTED) and self._quorum.is_prepared(slots.commits(base))"),
+        (Agreement, "advance", "COMMITTED or not self._quorum.is_quorum(slots.commits(base))",
+         "COMMITTED or not self._quorum.is_prepared(slots.commits(base))"),
     ),
     defect(
         "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "split primary",
@@ -62,14 +64,14 @@ DEFECTS = (
     ),
     defect(
         "primary_prepares", "a PREPARE of the primary counts", "split",
-        (Agreement, "_on_vote", "sender == progress.primary()", "False"),
+        (Agreement, "on_vote", "sender == int(core.progress.primary())", "False"),
     ),
     defect(
         "votes_by_message", "messages are counted, not replicas", "story claims backup",
-        (Slots, "has_voted", "return mask >> replica & 1", "return 0"),
-        (Slots, "add_commit", "get_u32(self.buf, at) | 1 << replica",
-         "get_u32(self.buf, at) | 1 << replica"
-         " | (get_u32(self.buf, at) + 1 & 15) * (get_u32(self.buf, at) >> replica & 1)"),
+        (Slots, "has_voted", "return mask >> (replica & 7) & 1", "return 0"),
+        (Slots, "add_commit", "buf[at] | 1 << (replica & 7)",
+         "buf[at] | 1 << (replica & 7)"
+         " | (buf[at] + 1 & 15) * (buf[at] >> (replica & 7) & 1)"),
     ),
     defect(
         "second_pre_prepare", "a second pre-prepare of the primary replaces the first", "primary",
@@ -77,13 +79,13 @@ DEFECTS = (
     ),
     defect(
         "prepare_digest", "PREPAREs count whatever their digest", "split primary",
-        (Agreement, "_count_vote", "equal(slots.buf, digest, buf, 16, 32)",
-         "(kind == wire.PREPARE or equal(slots.buf, digest, buf, 16, 32))"),
+        (Agreement, "_count_vote", "slots.is_for(base, buf)",
+         "kind == _PREPARE and slots.has(base, 1) or slots.is_for(base, buf)"),
     ),
     defect(
         "commit_digest", "COMMITs count whatever their digest", "primary claims",
-        (Agreement, "_count_vote", "equal(slots.buf, digest, buf, 16, 32)",
-         "(kind == wire.COMMIT or equal(slots.buf, digest, buf, 16, 32))"),
+        (Agreement, "_count_vote", "slots.is_for(base, buf)",
+         "kind == _COMMIT and slots.has(base, 1) or slots.is_for(base, buf)"),
     ),
     defect(
         "learn_weak", "between views f + 1 COMMITs are enough to execute", "story claims",
@@ -97,22 +99,22 @@ DEFECTS = (
     # --- authenticity ---
     defect(
         "no_doubt", "a batch with a request that has no good tag is accepted", "primary",
-        (Agreement, "_is_acceptable", "slots.doubts(base) or", "False and"),
+        (Agreement, "_is_acceptable", "or slots.doubts(base)", ""),
     ),
     defect(
         "vote_tags", "tags of votes are not checked", "backup",
-        (Authenticator, "check", "return self._tag_matches(buf, start + end, kind, sender_id)",
-         "return kind in (3, 4) or self._tag_matches(buf, start + end, kind, sender_id)"),
+        (Authenticator, "check", "return bool(self._has_tag(",
+         "return octets[1] in (3, 4) or bool(self._has_tag("),
     ),
     defect(
         "request_tags", "tags of requests are not checked", "backup primary",
-        (Authenticator, "check_digested", "return self._tag_matches(buf, start + end, kind,",
-         "return kind == 1 or self._tag_matches(buf, start + end, kind,"),
+        (Authenticator, "check_digested", "return bool(self._has_tag(",
+         "return octets[start + 1] == 1 or bool(self._has_tag("),
     ),
     # --- window, execution, client ---
     defect(
         "slot_reuse", "a slot is not asked which seqno it serves", "clog primary",
-        (Slots, "find", "if get_u32(self.buf, base) == seqno", "if get_u32(self.buf, base)"),
+        (Slots, "find", "if held == seqno", "if held"),
     ),
     defect(
         "window", "votes and proposals behind the window are taken", "primary clog",
@@ -129,7 +131,7 @@ DEFECTS = (
     ),
     defect(
         "time", "the time of a batch is not looked at", "clock",
-        (GroupClock, "is_plausible", "if time_s < self._agreed_s or (", "if False and ("),
+        (GroupClock, "is_plausible", "if time_s < self.agreed_s or (", "if False and ("),
         (Execution, "_execute_batch", "self._is_before_record(time_s, time_ms)", "False"),
     ),
     defect(
@@ -254,7 +256,7 @@ DEFECTS = (
     ),
     defect(
         "old_votes", "votes of an earlier view count in the next one", "overtaken forget",
-        (Slots, "strip", "fill(self.buf, base + self._prepares, self._batch - self._prepares, 0)",
+        (Slots, "strip", "fill(self.buf, base + _PREPARES, self._batch - _PREPARES, 0)",
          "pass"),
     ),
     defect(
@@ -281,8 +283,9 @@ DEFECTS = (
         (ViewChange, "settle", "and self._is_wanted()", ""),
     ),
     *DURABILITY_DEFECTS,
+    *EARLY_DEFECTS,
 )  # fmt: skip
-HUNTS = PROTOCOL_HUNTS | POWER_HUNTS
+HUNTS = PROTOCOL_HUNTS | POWER_HUNTS | EARLY_HUNTS
 
 
 class Stuck(Exception):

@@ -54,6 +54,18 @@ KNOWN = (
     ("not_muted", "wipes"),
     ("rejoins_by_restart", "rejoins"),
     ("any_replica", "swapped"),
+    # of early replies
+    ("reads_weak", "stale"),
+    ("reads_prepared", "stale"),
+    ("reads_new_view", "stale"),
+    ("reads_of_the_wiped", "wiped_ahead"),
+    ("reads_ordered", "told"),
+    ("tentative_weak", "told"),
+    ("final_never", "deaf"),
+    ("no_roll_back", "undone"),
+    ("undone_reply", "undone"),
+    ("rolled_too_far", "told"),
+    ("abandoned_not", "fetched"),
 )
 SEEDS_MAX = 40
 

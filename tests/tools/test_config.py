@@ -71,6 +71,7 @@ def test_hash_is_a_plain_sha256_of_lines():
     lines = (
         "group.fault_count=1\ngroup.group_id=1\ngroup.client_count=5\nagreement.window=4\n"
         "agreement.checkpoint_interval=2\nagreement.batch_count_max=4\nagreement.pipeline=1\n"
+        "agreement.read_only=False\nagreement.tentative=False\n"
         "sizes.request_length_max=1024\nsizes.reply_length_max=1024\n"
         "sizes.message_length_max=1072\nsizes.inline_length_max=128\nstate.state_length=16384\n"
         "state.block_length=832\nstate.batch_pages_max=22\nauthentication.tag_length=8\n"

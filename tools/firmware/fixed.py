@@ -10,6 +10,7 @@ import ast
 import importlib
 from types import SimpleNamespace
 
+_CASTS = ("int", "uint", "bool")
 _SMALL = range(-0x20000000, 0x20000000)  # what a 32-bit MicroPython needs no object for
 
 
@@ -130,7 +131,9 @@ def _read(text, tree, module, values, alone):
                 and getattr(one.value, "id", None) == "self"
                 and one.attr in fields
             ]
-    taken = {id(node) for node, _ in spans}
+    objects = _objects_in_viper(tree)
+    spans = [(node, value) for node, value in spans if id(node) not in objects]
+    taken = objects | {id(node) for node, _ in spans}
     for node in ast.walk(tree):
         is_read = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
         if is_read and node.attr in alone and id(node) not in taken:
@@ -143,6 +146,23 @@ def _read(text, tree, module, values, alone):
                 lines[at][: node.col_offset] + number.encode() + lines[at][node.end_col_offset :]
             )
     return "\n".join(line.decode() for line in lines)
+
+
+def _objects_in_viper(tree):
+    """Attributes that viper's machine code takes as objects: a number is of another type there."""
+    found = set()
+    for function in ast.walk(tree):
+        if any(
+            getattr(one, "attr", "") == "viper" for one in getattr(function, "decorator_list", ())
+        ):
+            cast = {
+                id(node.args[0])
+                for node in ast.walk(function)
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") in _CASTS
+            }
+            found |= {id(node) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+            found -= cast
+    return found
 
 
 def _without_stores(texts, values):

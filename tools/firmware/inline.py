@@ -8,6 +8,9 @@ it more instructions than the expression. Done by names, as in program.py, where
 * arguments, and what a method is called on, are names, constants and the like, which may be
   looked up twice or in another order; what does more is used once and stands alone.
 
+Of machine code in viper's types: what is called from other functions loses its casts, in one that
+is viper itself each argument gets its parameter's; there only viper's functions are put.
+
 Lines stay where they are.
 """
 
@@ -16,6 +19,7 @@ import builtins
 import copy
 
 _PURE = {"get_u16", "get_u32", "len", "min", "max", "elapsed"}
+_VIPER_TYPES = {"int", "uint", "bool", "ptr8", "ptr16", "ptr32"}
 _TYPES = (str, bytes, bytearray, int, list, tuple, dict, set, memoryview, object, Exception)
 _TAKEN = {name for kind in _TYPES for name in dir(kind)} | {"read", "write", "collect", "send"}
 _USES_MAX = 3  # of an attribute in place of a parameter, less one for each further dot
@@ -27,11 +31,25 @@ def inlined(texts):
     for _ in range(_PASSES):
         trees = {name: ast.parse(text) for name, text in texts.items()}
         functions = _functions(trees)
-        result = {name: _Sites(trees, name, functions).text(texts[name]) for name in texts}
+        sources = {name: _sources(tree) for name, tree in trees.items()}
+        result = {
+            name: _Sites(trees, name, functions, sources).text(text)
+            for name, text in texts.items()
+        }
         if result == texts:
             break
         texts = result
     return texts
+
+
+def _sources(tree):
+    """{name: (module, name there)} of what a module imports."""
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 class _Short:
@@ -47,6 +65,14 @@ class _Short:
         names = [one.id for one in ast.walk(self.expression) if isinstance(one, ast.Name)]
         self.uses = {name: names.count(name) for name in self.parameters}
         self.free = {name for name in names if name not in self.parameters}
+        self.is_viper = _is_viper(node)
+        self.types = {
+            argument.arg: argument.annotation.id
+            for argument in node.args.args
+            if self.is_viper and argument.annotation is not None
+        }
+        if self.is_viper and node.returns is not None:
+            self.types["return"] = node.returns.id
 
 
 def _functions(trees):
@@ -82,13 +108,17 @@ def _defined(tree):
             yield from ((node, inner) for inner in node.body if isinstance(inner, ast.FunctionDef))
 
 
+def _is_viper(node):
+    return any(getattr(one, "attr", None) == "viper" for one in node.decorator_list)
+
+
 def _is_short(node):
     body = node.body[1:] if ast.get_docstring(node) else node.body
     if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
         return False
     if node.name.startswith("__") or node.args.kwonlyargs or node.args.vararg or node.args.kwarg:
         return False
-    allowed = {"native"}
+    allowed = {"native", "viper"}
     if any(getattr(one, "attr", None) not in allowed for one in node.decorator_list):
         return False
     banned = (ast.Lambda, ast.JoinedStr, ast.Yield, ast.Await, ast.NamedExpr, ast.Starred)
@@ -127,26 +157,20 @@ def _is_pure(node):
 class _Sites(ast.NodeVisitor):
     """Calls in one module that can be replaced."""
 
-    def __init__(self, trees, module, functions):
+    def __init__(self, trees, module, functions, sources):
         self._module = module
         self._functions = functions
         self._tree = trees[module]
         self._imported = {}
         self._missing = {}
         self._local = set()
+        self._in_viper = False
         self._spans = []
         for node in ast.walk(self._tree):
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     self._imported[alias.asname or alias.name] = (node.module, alias.name)
-        self._sources = {}
-        for name, tree in trees.items():
-            self._sources[name] = {
-                alias.asname or alias.name: (node.module, alias.name)
-                for node in tree.body
-                if isinstance(node, ast.ImportFrom)
-                for alias in node.names
-            }
+        self._sources = sources
 
     def text(self, text):
         self.visit(self._tree)
@@ -159,9 +183,12 @@ class _Sites(ast.NodeVisitor):
             if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
                 stored.add(one.id)
         self._local = outer | stored
+        outside = self._in_viper
+        self._in_viper = _is_viper(node)
         for statement in node.body:
             self.visit(statement)
         self._local = outer
+        self._in_viper = outside
 
     visit_AsyncFunctionDef = visit_FunctionDef
 
@@ -191,27 +218,30 @@ class _Sites(ast.NodeVisitor):
 
     def _expression(self, short, receiver, node):
         """The text in place of the call, or None."""
-        given = ([receiver] if short.is_method else []) + node.args
-        given += (
-            short.defaults[len(short.defaults) - (len(short.parameters) - len(given)) :]
-            if (len(given) < len(short.parameters))
-            else []
-        )
-        if node.keywords or len(given) != len(short.parameters):
+        if self._in_viper and not short.is_viper:
             return None
-        arguments = dict(zip(short.parameters, given, strict=True))
-        for name, value in arguments.items():
-            if not _is_pure(value) or short.uses[name] > _uses_max(value):
-                return None
+        arguments = _arguments(short, receiver, node)
+        if arguments is None:
+            return None
         if short.free & self._local or not self._can_see(short):
             return None
-        return "(" + ast.unparse(_Put(arguments).visit(copy.deepcopy(short.expression))) + ")"
+        return "(" + ast.unparse(_Put(arguments).visit(self._typed(short, arguments))) + ")"
+
+    def _typed(self, short, arguments):
+        """The function's expression, in viper's types where they are of use."""
+        expression = copy.deepcopy(short.expression)
+        if not self._in_viper:
+            return _WithoutCasts().visit(expression) if short.is_viper else expression
+        for name, kind in short.types.items():
+            if name in arguments:
+                arguments[name] = _cast(kind, arguments[name])
+        return _cast(short.types["return"], expression) if "return" in short.types else expression
 
     def _can_see(self, short):
         """Names of the function's own module have to be here, too, or can be imported."""
         wanted = {}
         for name in short.free:
-            if hasattr(builtins, name):
+            if hasattr(builtins, name) or name in _VIPER_TYPES:
                 continue
             source = self._sources[short.module].get(name, (short.module, name))
             if self._module == short.module:
@@ -224,6 +254,33 @@ class _Sites(ast.NodeVisitor):
                 self._imported[name] = source
                 self._missing[name] = source
         return True
+
+
+def _cast(kind, node):
+    return ast.Call(ast.Name(kind, ast.Load()), [node], [])
+
+
+def _arguments(short, receiver, node):
+    """{parameter: what is given for it}, or None if that is not known, or cannot be put there."""
+    given = ([receiver] if short.is_method else []) + node.args
+    missing = len(short.parameters) - len(given)
+    if missing > 0:
+        given += short.defaults[len(short.defaults) - missing :]
+    if node.keywords or len(given) != len(short.parameters):
+        return None
+    arguments = dict(zip(short.parameters, given, strict=True))
+    for name, value in arguments.items():
+        if not _is_pure(value) or short.uses[name] > _uses_max(value):
+            return None
+    return arguments
+
+
+class _WithoutCasts(ast.NodeTransformer):
+    """Viper's types are of no use where all are objects."""
+
+    def visit_Call(self, node):
+        self.generic_visit(node)
+        return node.args[0] if getattr(node.func, "id", None) in _VIPER_TYPES else node
 
 
 class _Put(ast.NodeTransformer):

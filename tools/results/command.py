@@ -55,18 +55,32 @@ def results(only, skip, only_document, step, quick, output, path, with_plots):
     folder.make_folder()
     if with_plots and not only_document:
         require_matplotlib()
+    names = () if only_document else [name for name in only or PARTS if name not in skip]
+    failed = measure(names, folder, quick, with_plots)
+    if step:
+        Steps(folder).add(step)
+    write_document(folder, path)
+    click.echo(f"written: {path}")
+    for words in failed:
+        click.echo(words, err=True)
+    sys.exit(1 if failed else 0)
+
+
+def measure(names, folder, quick, with_plots):
+    """Measure parts one after the other; returns what failed, in words."""
     failed = []
-    for name in () if only_document else only or PARTS:
-        if name in skip:
-            continue
+    for name in names:
         click.echo(f"== {name}: {PARTS[name].words}")
         try:
             if not run_part(name, folder, quick, with_plots):
                 failed.append(f"{name}: a check failed")
         except Refusal as refusal:
             failed.append(f"{name}: {' '.join(refusal.lines)}")
-    if step:
-        Steps(folder).add(step)
+    return failed
+
+
+def write_document(folder, path):
+    """Render what is stored; raises Refusal."""
     document = ROOT / path
     try:
         document.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +89,3 @@ def results(only, skip, only_document, step, quick, output, path, with_plots):
     except OSError as error:
         words = f"{document}: cannot be written ({error.strerror}); choose another --to"
         raise Refusal(words) from error
-    click.echo(f"written: {path}")
-    for words in failed:
-        click.echo(words, err=True)
-    sys.exit(1 if failed else 0)
