@@ -52,7 +52,7 @@ STORAGE_STATE = "ram"
 NVM_LENGTH = 0
 
 # [budget]
-RAM_MAX = 56000
+RAM_MAX = 60000
 
 # [transport]
 TRANSPORT = "unix"

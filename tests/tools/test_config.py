@@ -54,7 +54,7 @@ def test_same_file_gives_same_bytes(tmp_path):
         ({"group.group_id": "2"}, True),
         ({"agreement.pipeline": "3"}, True),
         ({"sizes.inline_length_max": "0"}, True),
-        ({"authentication.tag_length": "9"}, True),
+        ({"authentication.tag_length": "9", "sizes.message_length_max": "1152"}, True),
         ({"timeouts.clock_skew_ms": "999"}, True),
         ({"timeouts.request_ms": "999"}, False),
         ({"transport.port": "47001"}, False),
