@@ -74,6 +74,8 @@ class Client:
         if self.busy or length > self._operation_length_max or self._ids.lost:
             return False
         self._request_id = self._ids.next()
+        if self.replica:
+            self.replica.release_own_request()
         buf = self.request
         flags = self._read_flags if read_only else 0
         number = self._request_id

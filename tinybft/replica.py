@@ -244,6 +244,11 @@ class Replica:
         self._settle()
 
     @micropython.native
+    def release_own_request(self):
+        """Before the own client writes its next REQUEST: the last one has its answer."""
+        self.core.requests.release_own()
+
+    @micropython.native
     def will_inline(self, length):
         """True if a REQUEST of this length goes out inside this replica's next pre-prepare."""
         return length <= self._inline_max and self.core.agreement.may_propose()

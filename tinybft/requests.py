@@ -123,6 +123,11 @@ class Requests:
         core.bodies.on_authentic(client)
 
     @micropython.native
+    def release_own(self):
+        """The own request is pending no more: its place is about to hold another one."""
+        self.set_phase(self._own_id, NONE)
+
+    @micropython.native
     def holds(self, client, digest, digest_at):
         """True if the pending request of `client` has this digest."""
         at = self.digest_at(client)
