@@ -73,10 +73,10 @@ class _Typed:
             maker = waiting.pop()
             for node in ast.walk(self.own[maker]):
                 made = _creation(node)
-                if made in self.own and calls[made] == 1 and made not in bases:
-                    if _is_simple(self.own[made]):
-                        found[made] = (node.targets[0].attr, node, maker)
-                        waiting.append(made)
+                is_one = made in self.own and calls[made] == 1 and made not in bases
+                if is_one and _is_simple(self.own[made]):
+                    found[made] = (node.targets[0].attr, node, maker)
+                    waiting.append(made)
         return found
 
     def functions(self, tree):
@@ -184,9 +184,9 @@ class _Typed:
         """Parts whose local name is also given something else."""
         found = set()
         for node in ast.walk(function):
-            if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                if names.get(node.id) in self.parts and node.id != "self":
-                    found |= self._others(function, node.id, names)
+            is_stored = isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+            if is_stored and names.get(node.id) in self.parts and node.id != "self":
+                found |= self._others(function, node.id, names)
         return found
 
     def _others(self, function, name, names):
@@ -194,9 +194,9 @@ class _Typed:
         for node in ast.walk(function):
             if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
                 count += 1
-            if isinstance(node, ast.Assign) and len(node.targets) == 1:
-                if getattr(node.targets[0], "id", None) == name:
-                    good += self.type_of(node.value, names) == names[name]
+            is_one = isinstance(node, ast.Assign) and len(node.targets) == 1
+            if is_one and getattr(node.targets[0], "id", None) == name:
+                good += self.type_of(node.value, names) == names[name]
         return set() if count == good else {names[name]}
 
 
@@ -284,12 +284,10 @@ class _Rewritten:
             for owner, function in program.functions(tree):
                 names = program.names(owner, function)
                 for node in ast.walk(function):
-                    if isinstance(node, ast.Attribute):
-                        if program.type_of(node.value, names) == kind:
-                            found[node.attr] = None
-        return [
-            name for name in found if program.fields[kind].get(name) not in program.whole
-        ]
+                    is_field = isinstance(node, ast.Attribute)
+                    if is_field and program.type_of(node.value, names) == kind:
+                        found[node.attr] = None
+        return [name for name in found if program.fields[kind].get(name) not in program.whole]
 
     def _called(self):
         """(class, method) that are called within the module; those that are referred to else."""
@@ -327,7 +325,7 @@ class _Rewritten:
             result[module] = self._joined(text) if module == self._program.home else text
         return result
 
-    def _spans(self, owner, function, names):
+    def _spans(self, owner, function, names):  # noqa: C901 - one case for each kind of node
         program = self._program
         spans, done = [], set()
         if owner in program.parts:
