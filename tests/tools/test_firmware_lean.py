@@ -203,7 +203,8 @@ def test_the_boot_gives_back_what_it_alone_needed(staged):
     given = {}
     exec((folder / "hal" / "boot_only.py").read_text(encoding="utf-8"), given)
     rows = {name: (names, dict(classes)) for name, names, classes in given["NAMES"]}
-    assert "Agreement" in rows["tinybft.parts"][0]
-    assert rows["tinybft.parts"][1]["Agreement"] == ("__init__",)
-    assert "tinybft.parts" in given["MODULES"] and "tinybft.wire" not in given["MODULES"]
+    assert "Agreement" in rows["tinybft.replica"][0]
+    assert rows["tinybft.agreement"][1]["Agreement"] == ("__init__",)
+    assert "on_prepare" not in rows["tinybft.agreement"][1]["Agreement"]
+    assert "tinybft.replica" in given["MODULES"] and "tinybft.wire" not in given["MODULES"]
     assert ("tinybft/durability.py" in files) == config.DURABLE

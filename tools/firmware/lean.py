@@ -5,8 +5,6 @@ Of the staged sources, line by line where they were:
     constants of other modules       put where they are used (fold.py)
     what the configuration fixes     the same (fixed.py)
     functions of one expression      the same (inline.py)
-    modules that only a node imports become one (bundle.py)
-    parts of a replica               become one object (whole.py)
     what nothing refers to           goes: functions, classes, names, imports; whole modules
     what only the boot refers to     is listed in hal/boot_only.py, by which hal/after_boot.py
                                      gives it back once the node runs
@@ -18,13 +16,11 @@ import ast
 from pathlib import Path
 from types import SimpleNamespace
 
-from tools.firmware.bundle import bundled
 from tools.firmware.fixed import fixed
 from tools.firmware.fold import folded
 from tools.firmware.frozen import frozen_files
 from tools.firmware.inline import inlined
 from tools.firmware.program import Program, Reach, flat
-from tools.firmware.whole import one_object
 
 CONFIG = "tinybft.config"
 # What people import at the prompt, and the methods that they call there.
@@ -33,8 +29,6 @@ _PUBLIC = (("tinybft.node", "Node"), ("tinybft.node", "Hold"), ("hal.boot", None
 _BOOT = {("hal.boot", "boot"), ("hal.boot", "start")}
 _OWN = ("tinybft", "hal")
 LIST = "hal/boot_only.py"
-PARTS = "tinybft.parts"
-_FIRST = ("hal.boot", "hal.crypto", "tinybft.memory")  # imported before the node, see hal/boot.py
 _GIVER = "hal.after_boot"
 _MEASURED = "measured"
 
@@ -56,23 +50,19 @@ def make_lean(folder, manifest, measured=None):
     texts = fixed(folded(texts, left_out={CONFIG}), config)
     start = {*foreign, *applications}
     texts = _reached(texts, config, start)[2]  # a name is its function's own the sooner
-    texts = _reached(inlined(texts), config, start)[2]
-    texts = bundled(texts, PARTS, "tinybft.node", (*sorted(foreign), *_FIRST))
-    texts = one_object(_reached(inlined(texts), config, start)[2], PARTS)
     program, everything, texts = _reached(inlined(texts), config, start)
-    names[PARTS] = Path(folder) / (PARTS.replace(".", "/") + ".py")
     for name, path in names.items():
         if name in texts:
             path.write_text(texts[name], encoding="utf-8")
         else:
-            path.unlink(missing_ok=True)
+            path.unlink()
     path = Path(folder) / LIST
     path.write_text(_list_text(program, everything, applications), encoding="utf-8")
 
 
 def _reached(texts, config, start):
     """The program, what of it is reached, and its sources without the rest."""
-    program = Program(texts, config, hidden={PARTS})
+    program = Program(texts, config)
     everything = _everything(program, start)
     kept = everything.modules | start
     return (
