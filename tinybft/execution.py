@@ -55,8 +55,9 @@ class Execution:
         self._entry = bytearray(_TABLE_ENTRY_LENGTH)
         self._record_copy = bytearray(_RECORD_LENGTH)
         # The operation is copied here: a service sees it at offset 0, whatever slot it is in.
-        self._operation = core.memory.received
+        self.operation = core.memory.received
         self._context = Context()
+        self._is_ahead = False  # see tentative.py
         self._header = bytearray(wire.HEADER_LENGTH)
         self._app_state = app_state(core.state, service)
         self._service = service
@@ -127,12 +128,16 @@ class Execution:
         core.timers.restart()
         for client in range(core.config.CLIENT_COUNT):
             number = self.last_request_id(client)
-            if core.requests.is_pending(client, number):
-                core.requests.on_executed(client, number)
-                core.replies.repeat(client, number)  # it may still wait for this replica
-            else:
-                core.requests.on_executed(client, number)
+            is_owed = self._is_owed(client, number)
+            core.requests.on_executed(client, number)
+            if is_owed:
+                core.replies.repeat(client, number)
         core.requests.propose_again()
+        core.agreement.on_executed()
+
+    def _is_owed(self, client, number):
+        """After a state transfer: may the client still wait for this replica's reply?"""
+        return self.core.requests.is_pending(client, number)
 
     # --- running batches ---
 
@@ -156,6 +161,7 @@ class Execution:
                 self._execute_batch(base)
                 progress.last_executed = number
                 self._consider_checkpoint(progress.last_executed)
+                core.agreement.on_executed()
                 ran = True
         return ran
 
@@ -209,26 +215,27 @@ class Execution:
         header = self._header
         bodies.get(at, header, 0, _HEADER_LENGTH)
         length = int(core.wire.body_end(header)) - _HEADER_LENGTH
-        bodies.get(at + _HEADER_LENGTH, self._operation, 0, length)
+        bodies.get(at + _HEADER_LENGTH, self.operation, 0, length)
         context = self._context
         context.client_id = client
         context.read_only = ptr8(header)[0] & _READ_ONLY != 0
         replies = core.replies
         result = replies.result
-        result_length = int(self._call_service(length, result))
+        result_length = int(self.call_service(length, result, context))
         self._write_table(client, number, result, result_length)
-        core.requests.on_executed(client, number)
-        core.timers.on_executed(client)
+        if not self._is_ahead:
+            core.requests.on_executed(client, number)
+            core.timers.on_executed(client)
         replies.answer(client, number, result_length)
 
-    def _call_service(self, length, result):
+    def call_service(self, length, result, context):
         """Run the service; one that fails gives the same error reply on every replica."""
         service = self._service
         if self._is_bounded:
             self.state.allow(service.pages_max(length, self._page_length))
         try:
             reply_length = service.execute(
-                self._app_state, self._operation, length, result, self._context
+                self._app_state, self.operation, length, result, context
             )
             if 0 <= reply_length <= self._reply_length_max:
                 return reply_length

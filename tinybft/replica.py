@@ -14,7 +14,7 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
     handover            batches from view to view        durability  what survives a power cut
-    scrub               memory that rots
+    scrub               memory that rots            reads, tentative  options (config.toml)
 """
 
 from tinybft import faults, wire
@@ -82,7 +82,7 @@ class Core:
         self.status = Status(self)
         self.timers = Timers(self)
         self.requests = Requests(self)
-        self.replies = Replies(self)
+        self.reads = self.tentative = None
         self.batches = Batches(self)
         self.bodies = Bodies(self)
         self.agreement = Agreement(self)
@@ -93,7 +93,7 @@ class Core:
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
         self.scrub = self._scrub()
-        self.execution = Execution(self, service)
+        self._join_execution(service)
         self.state.take_checkpoint(0)
         self.durability.recover()
 
@@ -114,6 +114,21 @@ class Core:
         from tinybft.scrub_records import RecordScrub
 
         return RecordScrub(self)
+
+    def _join_execution(self, service):
+        if self.config.READ_ONLY:
+            from tinybft.reads import Guarded, Reads
+
+            self.reads = Reads(self)
+            service = Guarded(service)
+        if self.config.TENTATIVE:
+            from tinybft.tentative import TentativeExecution, TentativeReplies
+
+            self.replies = TentativeReplies(self)
+            self.execution = self.tentative = TentativeExecution(self, service)
+        else:
+            self.replies = Replies(self)
+            self.execution = Execution(self, service)
 
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""
@@ -138,9 +153,11 @@ class Replica:
         self._inline_max = config.INLINE_LENGTH_MAX
         self._check = core.wire.check
         self._count = core.faults.count
-        self._counts = core.faults.counts
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
-        dispatch[wire.REQUEST] = core.requests.on_request
+        self._holds_reads = config.READ_ONLY
+        self._on_request = core.requests.on_request
+        if self._holds_reads:
+            self._on_request = core.reads.on_request
         dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
         dispatch[wire.PREPARE] = dispatch[wire.COMMIT] = core.agreement.on_vote
         dispatch[wire.REPLY] = self._on_reply
@@ -171,7 +188,7 @@ class Replica:
             kind = octets[1]
             sender = octets[2] | octets[3] << 8
             if kind == _REQUEST:
-                fault = int(self.core.requests.take(buf, False))
+                fault = int(self._on_request(buf, False))
             elif sender == int(self._replica_id) and kind != _NEW_VIEW:
                 fault = _SENDER  # what a peer hands back: a request; a view that I began
             else:
@@ -185,7 +202,7 @@ class Replica:
 
     @micropython.native
     def _refuse(self, buf, fault):
-        self._counts[fault] += 1
+        self.core.faults.counts[fault] += 1
         if fault == faults.MAC:
             self.core.bad_tags[wire.sender(buf)] += 1
 
@@ -220,10 +237,15 @@ class Replica:
     def on_own_request(self, buf):
         if self._resuming:
             self._resume()
-        fault = self.core.requests.take(buf, True)
+        fault = self._on_request(buf, True)
         if fault:
             self._count(fault)
         self._settle()
+
+    @micropython.native
+    def release_own_request(self):
+        """Before the own client writes its next REQUEST: the last one has its answer."""
+        self.core.requests.release_own()
 
     @micropython.native
     def will_inline(self, length):
@@ -259,6 +281,8 @@ class Replica:
             going = bool(core.execution.run())
             if not going and core.requests.waiting:
                 going = bool(core.agreement.propose())
+            if not going and self._holds_reads:
+                going = bool(core.reads.run())
         executed = uint(progress.last_executed)
         low_mark = uint(progress.low_mark)
         is_higher = low_mark != uint(self._low_mark)

@@ -92,7 +92,9 @@ class RequestIds:
         self._limit = limit
 
     def _write(self, limit):
-        put_u32(self._record, 0, limit)
-        put_u32(self._record, 4, limit ^ _ID_MAX)
-        self._store.write(self._turn * _RECORD, self._record, _RECORD)
+        record = self._record
+        put_u32(record, 0, limit)
+        for i in range(4):  # limit ^ _ID_MAX is no small integer on 32 bits
+            record[4 + i] = record[i] ^ 255
+        self._store.write(self._turn * _RECORD, record, _RECORD)
         self._turn = 1 - self._turn

@@ -8,7 +8,9 @@ PBFT, TOCS 4.1: a client has one outstanding request. What a REQUEST meets here:
     named by a slot that misses it      stored there: the digest proves it, whoever sent it
 
 A kept request is authentic: its own tag was good. Requests and replies themselves lie in bulk
-fields. Layout: `memory.pending_fields`, `memory.replied_fields`. Allocates nothing outside
+fields. In RAM the places of the own id belong to the own client (client.py): it writes its
+REQUEST where it is to wait, and the result where others' replies are kept; so none is kept of
+its own. Layout: `memory.pending_fields`, `memory.replied_fields`. Allocates nothing outside
 hashing.
 """
 
@@ -93,13 +95,9 @@ class Requests:
     def digest_at(self, client: int) -> int:
         return client * int(self._size) + int(self._digest)
 
-    def on_request(self, buf):
-        """Take a checked REQUEST from the radio. A fault, or 0."""
-        return self.take(buf, False)
-
     @micropython.viper
-    def take(self, buf, local) -> int:
-        """The same; `local`: from this node's own client, no tag to verify."""
+    def on_request(self, buf, local) -> int:
+        """Take a checked REQUEST. `local`: from this node's own client, no tag to verify."""
         core = self.core
         octets = ptr8(buf)
         client = octets[2] | octets[3] << 8
@@ -146,10 +144,21 @@ class Requests:
         own[at + _LENGTH + 1] = octets[7]
         copy(self.buf, at + _ID, buf, _SEQNO_AT, 4)
         copy(self.buf, at + int(self._digest), core.auth.digest, 0, 32)
-        self.bulk.put(self.request_at(client), buf, 0, length)
+        if client != int(self._own_id) or not self._is_in_place(buf):
+            self.bulk.put(self.request_at(client), buf, 0, length)
         self.set_phase(client, WAITING)
         core.timers.on_waiting(client)
         core.bodies.on_authentic(client)
+
+    def _is_in_place(self, buf):
+        """True of the request that this node's own client makes: it lies there already."""
+        client = self.core.client
+        return self.bulk.in_ram and client is not None and buf is client.request
+
+    @micropython.native
+    def release_own(self):
+        """The own request is pending no more: its place is about to hold another one."""
+        self.set_phase(self._own_id, NONE)
 
     @micropython.viper
     def holds(self, client: int, digest, digest_at: int) -> bool:
@@ -247,12 +256,14 @@ class Replies:
         self._bulk = core.storage.replies
         self._replica_count = config.REPLICA_COUNT
         self._interval_ms = config.REPAIR_MS
+        self.flags = 0  # of the replies that are built; see tentative.py
         self._sent_at = [0] * config.CLIENT_COUNT
         assert offsets(replied_fields(config))["size"] == _REPLIED_LENGTH
 
     @micropython.native
     def holds(self, client, number):
-        """True if the result of this request is here (after a state transfer it is not)."""
+        """True if the result of this request is here: not after a state transfer, nor that of
+        the own client, which has got it."""
         return get_u32(self._buf, client * _REPLIED_LENGTH) == number
 
     @micropython.viper
@@ -264,16 +275,17 @@ class Replies:
         """
         core = self.core
         progress = core.progress
-        buf = core.post.begin(_REPLY, 0, progress.view, number)
+        buf = core.post.begin(_REPLY, self.flags, progress.view, number)
         end = _HEADER_LENGTH + length
+        if client == int(progress.replica_id):
+            core.deliver_reply(buf, length)
+            return
         at = client * _REPLIED_LENGTH
         put_u32(self._buf, at, number)
         put_u16(self._buf, at + _RESULT_LENGTH, length)
         bulk = self._bulk
         bulk.put(client * int(bulk.stride), buf, 0, end)
-        if client == int(progress.replica_id):
-            core.deliver_reply(buf, length)
-        elif length <= RESULT_INLINE_MAX or self._is_designated(client, number):
+        if length <= RESULT_INLINE_MAX or self._is_designated(client, number):
             core.post.unicast_single(client, buf, end)
         else:
             self._send_from_table(client, number)
@@ -303,10 +315,8 @@ class Replies:
         length = get_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH)
         buf = core.post.buf
         self._bulk.get(client * self._bulk.stride, buf, 0, wire.HEADER_LENGTH + length)
-        if client == core.progress.replica_id:
-            core.deliver_reply(buf, length)
-        else:
-            core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
+        buf[0] = wire.VERSION << 4 | self.flags  # what was tentative may be committed by now
+        core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
 
     # --- for results.py ---
 
@@ -317,6 +327,8 @@ class Replies:
     def restore_result(self, client, number, buf, at, length):  # noqa: PLR0913
         """After a restart: hold buf[at:at + length] as the result of request `number`."""
         core = self.core
+        if client == core.progress.replica_id:
+            return
         message = core.post.begin(wire.REPLY, 0, core.progress.view, number)
         copy(message, wire.HEADER_LENGTH, buf, at, length)
         put_u32(self._buf, client * _REPLIED_LENGTH, number)
@@ -328,10 +340,9 @@ class Replies:
         core = self.core
         execution = core.execution
         length = execution.table_result_length(client)
-        flags = wire.FLAG_DIGEST
-        if length <= RESULT_INLINE_MAX:
-            flags = 0
-        else:
+        flags = self.flags
+        if length > RESULT_INLINE_MAX:
+            flags |= wire.FLAG_DIGEST
             length = 32
         buf = core.post.begin(wire.REPLY, flags, core.progress.view, number)
         execution.table_result_into(client, buf, wire.HEADER_LENGTH, length)

@@ -1,6 +1,7 @@
 """Measures what the message path allocates: `micropython tests/device/allocation.py [MODE]`.
 
-MODE: where the regions are, "ram", "mirror" or "nvm".
+MODE: where the regions are, "ram", "mirror" or "nvm"; with "early" before it, as in "early_nvm",
+read-only requests are not ordered and batches are executed ahead.
 
 A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
 `tick`, `submit`) is measured in two runs of the same story, view changes included: once
@@ -18,7 +19,7 @@ import sys
 
 from tests.device.air import Air, Hal
 from tests.device.measure import Measure
-from tests.tinybft.modes import MIRROR, NVM, RAM
+from tests.tinybft.modes import EARLY, MIRROR, NVM, RAM
 from tests.tinybft.puppet import Puppet, batch_of
 from tests.tinybft.scenes import small_config
 from tests.tinybft.support import sha256
@@ -70,7 +71,8 @@ class Story:
                 operation = self.operations[self.turn % len(self.operations)]
                 self.turn += 1
                 now = self.air.now
-                self.measure.call("submit", client.submit, operation, len(operation), now)
+                is_read = operation[0] in (2, 6, 7)
+                self.measure.call("submit", client.submit, operation, len(operation), now, is_read)
 
     def _deliver_all(self):
         scratch = bytearray(len(self.nodes[0].memory.received))
@@ -108,6 +110,14 @@ class Story:
         self.air.loss = 10
         for primary in (0, 1):
             self._replace(primary)
+
+    def tell_briefly(self):
+        """Normal case under loss; damaged frames; the first primary fails and comes back."""
+        self.run(15)
+        self.air.damage = True
+        self.run(5)
+        self.air.damage = False
+        self._replace(0)
 
     def _replace(self, primary):
         others = [n.replica for n in self.nodes[:4] if n.node_id != primary]
@@ -220,14 +230,22 @@ def is_sensitive(measure):
     return bool(control.failures)
 
 
-def main(mode):
-    storage = {"ram": RAM, "mirror": MIRROR, "nvm": NVM}[mode]
+def main(mode, brief=False, every=1):
+    """For slow machines: `brief` is a shorter story that has every message type, too; at every
+    n-th call of each, n = `every`, bytes are counted."""
+    storage = dict({"ram": RAM, "mirror": MIRROR, "nvm": NVM}[mode.replace("early_", "")])
+    if mode.startswith("early"):
+        storage.update(EARLY)
     failed = False
     for locked in (False, True):
         gc.collect()
         gc.disable()
-        story = Story(Measure(locked), storage)
-        story.tell()
+        story = Story(Measure(locked, 1 if locked else every), storage)
+        if brief:
+            story.tell_briefly()
+        else:
+            story.tell()
+        story.measure.every = 1
         names = hear_bad_messages(story.measure, storage)
         for node in story.nodes:
             names.update(node.faults.as_dict())

@@ -14,10 +14,15 @@ from hal.crypto import digest_into
 
 
 class Measure:
-    """Either counts or locks; takes the place of `hal.crypto.digest_into` in later nodes."""
+    """Either counts or locks; takes the place of `hal.crypto.digest_into` in later nodes.
 
-    def __init__(self, locked):
+    Of the calls of one name every n-th is measured, n = `every`: counting walks over the heap.
+    """
+
+    def __init__(self, locked, every=1):
         self.locked = locked
+        self.every = every
+        self._seen = {}
         self.calls = {}
         self.bytes = {}
         self.excused = 0  # bytes that hashing took since `begin`
@@ -32,25 +37,33 @@ class Measure:
         self.calls.clear()
         self.bytes.clear()
 
-    def call(self, name, function, a, b=None, c=None):
-        """Call `function(a)`, (a, b) or (a, b, c) as one of the calls of that name."""
-        self.begin()
+    def call(self, name, function, a, b=None, c=None, d=None):  # noqa: PLR0913
+        """Call `function` with one to four arguments as one of the calls of that name."""
+        seen = self._seen.get(name, 0)
+        self._seen[name] = seen + 1
+        measured = seen % self.every == 0
+        if measured:
+            self.begin()
         try:
             # Written out, because a call with *args may allocate.
             if b is None:
                 function(a)
             elif c is None:
                 function(a, b)
-            else:
+            elif d is None:
                 function(a, b, c)
+            else:
+                function(a, b, c, d)
         except MemoryError as error:
+            if not measured:
+                raise
             self.end(name)
             self.failures.append(name)
             if len(self.failures) < 6 and not self.quiet:
                 print("allocation in", name)
                 sys.print_exception(error)
             return
-        used = self.end(name)
+        used = self.end(name) if measured else 0
         if used:
             self.failures.append(name)
             if not self.quiet:

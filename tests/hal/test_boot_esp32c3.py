@@ -9,17 +9,23 @@ from tests.tinybft.group import pairwise_key
 from tests.tinybft.scenes import small_config
 from tinybft.apps.kv import KeyValueStore
 
+PLATFORM = "virt" if sys.platform == "qemu" else "unix_board"  # hal.boot takes it from hal
+
 
 def _imported():
-    """hal.boot, whose platform is hal.unix_board on a host, with the fake boards' HAL."""
-    before = sys.modules.get("hal.unix_board")
-    sys.modules["hal.unix_board"] = hal.unix_board = device.esp32c3
+    """hal.boot with the fake boards' HAL in the place of this platform's."""
+    name = "hal." + PLATFORM
+    before = sys.modules.get(name)
+    sys.modules[name] = device.esp32c3
+    setattr(hal, PLATFORM, device.esp32c3)
     try:
         from hal.boot import boot
     finally:
-        del hal.unix_board, sys.modules["hal.unix_board"], sys.modules["hal.boot"]
+        delattr(hal, PLATFORM)
+        del sys.modules[name], sys.modules["hal.boot"]
         if before is not None:
-            sys.modules["hal.unix_board"] = hal.unix_board = before
+            sys.modules[name] = before
+            setattr(hal, PLATFORM, before)
     return boot
 
 

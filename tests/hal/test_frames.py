@@ -204,6 +204,19 @@ def test_only_what_was_sent_comes_out(draw):
             assert message in sent[frame[0]]
 
 
+def test_a_spoofed_fragment_spoils_five_messages_at_most():
+    """Those whose numbers seem late, and the one that has its number."""
+    message = bytes(message_of(20))
+    spoofed = frames_of(Fragments(SMALL, 1, number=99), bytes(20))[0]
+    for number in range(256):
+        reassembly = Reassembly(SMALL, 0)
+        offered(reassembly, spoofed)
+        fragments = Fragments(SMALL, 1, number=number)
+        for _ in range(6):
+            come = [offered(reassembly, frame) for frame in frames_of(fragments, message)]
+        assert come[-1] == message, number
+
+
 @property_test(count=60)
 def test_garbage_is_never_more_than_counted(draw):
     """Any bytes: no exception, nothing longer than MESSAGE_LENGTH_MAX, nothing beside it."""

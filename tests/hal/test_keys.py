@@ -1,10 +1,7 @@
-"""The key file: what is read, and which message each mistake gets."""
+"""The keys of a key file: what is taken, and which message each mistake gets."""
 
-import json
-import os
-
-from hal.keys import KeyFileError, check_keys, load_keys
-from tests.hal.support import Config, raises, temporary_path
+from hal.keys import KeyFileError, check_keys
+from tests.hal.support import Config, raises
 
 CONFIG = Config()
 
@@ -60,21 +57,3 @@ def test_wrong_keys():
     assert "keys of 9, x, whom node 0" in refusal(table_of(0, keys=extra))
     del keys["3"]
     assert "key of node 3 is missing" in refusal(table_of(0, keys=keys))
-
-
-def test_files():
-    path = temporary_path("key")
-    assert "cannot be read" in str(raises(KeyFileError, load_keys, path, CONFIG))
-    try:
-        for content in ('{"format": 1', "", "\x00\xff"):
-            with open(path, "w") as file:
-                file.write(content)
-            assert "is not JSON" in str(raises(KeyFileError, load_keys, path, CONFIG))
-        with open(path, "wb") as file:
-            file.write(b"\xff\xfe\x80")
-        assert "is not text" in str(raises(KeyFileError, load_keys, path, CONFIG))
-        with open(path, "w") as file:
-            json.dump(table_of(3), file)
-        assert load_keys(path, CONFIG)[0] == 3
-    finally:
-        os.remove(path)

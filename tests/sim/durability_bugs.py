@@ -120,7 +120,7 @@ DURABILITY_DEFECTS = (
     defect(
         "ids_unwritten", "ranges of request ids are not written", "dark_ids dark",
         (RequestIds, "_write",
-         "self._store.write(self._turn * _RECORD, self._record, _RECORD)", "pass"),
+         "self._store.write(self._turn * _RECORD, record, _RECORD)", "pass"),
     ),
     defect(
         "results_unwritten", "long results are not written", "outages",

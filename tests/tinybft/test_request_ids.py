@@ -1,5 +1,6 @@
 """Request ids rise for ever, whatever happens to the power."""
 
+from tests.hal.support import bytes_allocated
 from tests.tinybft.group import RamStore
 from tinybft.request_ids import RequestIds, StoreError
 
@@ -63,6 +64,16 @@ def test_one_write_per_range():
     ids = RequestIds(store)
     store.budget = 8
     assert [ids.next() for _ in range(RANGE)][-1] == RANGE
+
+
+def test_a_reservation_allocates_nothing():
+    ids = RequestIds(CuttableStore())
+
+    def use_up():
+        for _ in range(RANGE):
+            ids.next()
+
+    assert bytes_allocated(use_up) == 0
 
 
 def test_boot_that_asks_for_nothing_costs_nothing():

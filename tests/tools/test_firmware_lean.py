@@ -1,8 +1,10 @@
 """What a firmware need not hold in RAM: constants, fields, short functions, the boot's own."""
 
 import ast
+import json
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -68,9 +70,17 @@ def test_a_field_that_the_configuration_fixes_is_a_number(monkeypatch):
     assert (
         "self.window" not in texts["slots_of_test"] and "self.size" not in texts["slots_of_test"]
     )
-    assert "self.changes = config.WINDOW" in texts["slots_of_test"]
+    assert "self.changes = 4" in texts["slots_of_test"]
     assert texts["u"] == "def f(slots):\n    return 12\n"
     assert len(texts["slots_of_test"].splitlines()) == len(SLOTS.splitlines())
+
+
+def test_viper_gets_numbers_where_it_casts_them_or_hands_them_on(monkeypatch):
+    monkeypatch.setitem(sys.modules, "slots_of_test", SimpleNamespace())
+    method = "    @micropython.viper\n    def end(self) -> bool:\n        return "
+    text = SLOTS + method + "int(self.window) > f(self.window, x < self.size)\n"
+    text = fixed({"slots_of_test": text}, SimpleNamespace(WINDOW=4))["slots_of_test"]
+    assert text.endswith("return int(4) > f(4, x < self.size)\n") and "self.size = 3" in text
 
 
 @pytest.mark.parametrize(
@@ -104,7 +114,7 @@ class B:
 
 def test_a_short_method_is_an_expression_if_its_name_is_its_own():
     user = "import c\nx = y.at(5) + y.both() + y.index()\n"
-    texts = inlined({"a": METHODS, "b": "def word(b, at):\n    pass\n", "u": user})
+    texts = inlined({"a": METHODS, "b": "def word(b, at):\n    print(b)\n", "u": user})
     assert texts["u"].splitlines() == [
         "from b import word; import c",
         "x = (word(y.buf, y.start + 5)) + y.both() + y.index()",
@@ -127,6 +137,10 @@ def test_what_is_reached_is_told_by_names_and_by_the_configuration():
     assert ("a", None, "g") in reach.run().units
 
 
+def _module(file):
+    return file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+
+
 @pytest.fixture(scope="module", params=("config.toml", "tools/configs/durable.toml"))
 def staged(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("staged")
@@ -134,13 +148,23 @@ def staged(request, tmp_path_factory):
     return folder / "source", frozen_files(manifest), load(ROOT / request.param)
 
 
-def test_staged_sources_know_every_name(staged):
-    _, files, _ = staged
+def test_staged_sources_know_every_name_of_what_can_run(staged):
+    _, files, config = staged
     ruff = [sys.executable, "-m", "ruff", "check", "--isolated", "--no-cache", "-q"]
     viper = ["--config", 'builtins = ["ptr8", "ptr16", "ptr32", "uint", "ptr"]']
-    command = [*ruff, *viper, "--select", "F821,F823,E9", *files.values()]
+    told = ["--output-format", "json", "--select", "F821,F823,E9"]
+    command = [*ruff, *viper, *told, *files.values()]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout + result.stderr
+    names = {path: _module(file) for file, path in files.items()}
+    texts = {name: path.read_text(encoding="utf-8") for path, name in names.items()}
+    program = Program(texts, config)
+    for row in json.loads(result.stdout):
+        module = program.modules[names[Path(row["filename"])]]
+        name = row["message"].split("`")[1]
+        at = row["location"]["row"]
+        around = [unit for _, unit in module.units if unit.lineno <= at <= unit.end_lineno]
+        found = program.references(around[-1], is_function=True)
+        assert name not in found.loads, f"{module.name}:{at}: {row['message']}"
 
 
 def test_staged_sources_keep_their_lines(staged):
@@ -156,7 +180,7 @@ def test_imports_of_staged_sources_find_what_they_ask_for(staged):
     _, files, _ = staged
     names = {}
     for file, path in files.items():
-        module = file.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+        module = _module(file)
         tree = ast.parse(path.read_text(encoding="utf-8"))
         names[module] = {getattr(node, "name", None) for node in ast.walk(tree)}
         names[module] |= {

@@ -10,6 +10,7 @@ import ast
 import importlib
 from types import SimpleNamespace
 
+_POINTERS = ("ptr", "ptr8", "ptr16", "ptr32")
 _SMALL = range(-0x20000000, 0x20000000)  # what a 32-bit MicroPython needs no object for
 
 
@@ -31,7 +32,15 @@ def fixed(texts, config):
         for name, value in fields.items()
         if stored[name][0] == 1
     }
-    texts = {name: _read(texts[name], tree, name, values, alone) for name, tree in trees.items()}
+    constants = {
+        name: value
+        for name, value in vars(config).items()
+        if name.isupper() and type(value) in (int, bool) and value in _SMALL
+    }
+    texts = {
+        name: _read(texts[name], tree, name, values, alone, constants)
+        for name, tree in trees.items()
+    }
     return _without_stores(texts, values)
 
 
@@ -116,7 +125,7 @@ def _computed(node, names, known, parameters):
         return None
 
 
-def _read(text, tree, module, values, alone):
+def _read(text, tree, module, values, alone, constants):  # noqa: PLR0913 - what is known
     lines = [line.encode() for line in text.split("\n")]
     spans = []
     for node in ast.walk(tree):
@@ -130,11 +139,16 @@ def _read(text, tree, module, values, alone):
                 and getattr(one.value, "id", None) == "self"
                 and one.attr in fields
             ]
-    taken = {id(node) for node, _ in spans}
+    objects = _objects_in_viper(tree)
+    spans = [(node, value) for node, value in spans if id(node) not in objects]
+    taken = objects | {id(node) for node, _ in spans}
     for node in ast.walk(tree):
         is_read = isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Load)
-        if is_read and node.attr in alone and id(node) not in taken:
-            spans.append((node, alone[node.attr]))
+        if is_read and id(node) not in taken:
+            if node.attr in alone:
+                spans.append((node, alone[node.attr]))
+            elif node.attr in constants and _name_of(node.value) == "config":
+                spans.append((node, constants[node.attr]))
     for node, value in sorted(spans, key=lambda s: (-s[0].lineno, -s[0].col_offset)):
         if node.lineno == node.end_lineno:
             at = node.lineno - 1
@@ -143,6 +157,32 @@ def _read(text, tree, module, values, alone):
                 lines[at][: node.col_offset] + number.encode() + lines[at][node.end_col_offset :]
             )
     return "\n".join(line.decode() for line in lines)
+
+
+def _name_of(node):
+    """`config` of `config`, and of `core.config`."""
+    return getattr(node, "attr", getattr(node, "id", None))
+
+
+def _objects_in_viper(tree):
+    """Attributes that viper's machine code takes as objects: a number is of another type there.
+
+    Where it is cast, or handed to a function, it may be one.
+    """
+    found = set()
+    for function in ast.walk(tree):
+        if any(
+            getattr(one, "attr", "") == "viper" for one in getattr(function, "decorator_list", ())
+        ):
+            cast = {
+                id(argument)
+                for node in ast.walk(function)
+                if isinstance(node, ast.Call) and getattr(node.func, "id", "") not in _POINTERS
+                for argument in node.args
+            }
+            found |= {id(node) for node in ast.walk(function) if isinstance(node, ast.Attribute)}
+            found -= cast
+    return found
 
 
 def _without_stores(texts, values):

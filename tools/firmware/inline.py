@@ -31,11 +31,25 @@ def inlined(texts):
     for _ in range(_PASSES):
         trees = {name: ast.parse(text) for name, text in texts.items()}
         functions = _functions(trees)
-        result = {name: _Sites(trees, name, functions).text(texts[name]) for name in texts}
+        sources = {name: _sources(tree) for name, tree in trees.items()}
+        result = {
+            name: _Sites(trees, name, functions, sources).text(text)
+            for name, text in texts.items()
+        }
         if result == texts:
             break
         texts = result
     return texts
+
+
+def _sources(tree):
+    """{name: (module, name there)} of what a module imports."""
+    return {
+        alias.asname or alias.name: (node.module, alias.name)
+        for node in tree.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
 
 
 class _Short:
@@ -47,7 +61,9 @@ class _Short:
         self.name = node.name
         self.parameters = [argument.arg for argument in node.args.args]
         self.defaults = node.args.defaults
-        self.expression = node.body[-1].value
+        self.expression = getattr(node.body[-1], "value", None)
+        if not isinstance(node.body[-1], ast.Return) or self.expression is None:
+            self.expression = ast.Constant(None)  # it does nothing
         names = [one.id for one in ast.walk(self.expression) if isinstance(one, ast.Name)]
         self.uses = {name: names.count(name) for name in self.parameters}
         self.free = {name for name in names if name not in self.parameters}
@@ -100,7 +116,9 @@ def _is_viper(node):
 
 def _is_short(node):
     body = node.body[1:] if ast.get_docstring(node) else node.body
-    if len(body) != 1 or not isinstance(body[0], ast.Return) or body[0].value is None:
+    is_return = len(body) == 1 and isinstance(body[0], ast.Return) and body[0].value is not None
+    does_nothing = not body or len(body) == 1 and isinstance(body[0], ast.Pass)
+    if not is_return and not does_nothing:
         return False
     if node.name.startswith("__") or node.args.kwonlyargs or node.args.vararg or node.args.kwarg:
         return False
@@ -109,7 +127,7 @@ def _is_short(node):
         return False
     banned = (ast.Lambda, ast.JoinedStr, ast.Yield, ast.Await, ast.NamedExpr, ast.Starred)
     banned += (ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp, ast.Dict, ast.List)
-    parts = list(ast.walk(body[0].value))
+    parts = list(ast.walk(body[0].value)) if is_return else []
     return len(parts) < 60 and not any(isinstance(part, banned) for part in parts)
 
 
@@ -143,7 +161,7 @@ def _is_pure(node):
 class _Sites(ast.NodeVisitor):
     """Calls in one module that can be replaced."""
 
-    def __init__(self, trees, module, functions):
+    def __init__(self, trees, module, functions, sources):
         self._module = module
         self._functions = functions
         self._tree = trees[module]
@@ -156,14 +174,7 @@ class _Sites(ast.NodeVisitor):
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     self._imported[alias.asname or alias.name] = (node.module, alias.name)
-        self._sources = {}
-        for name, tree in trees.items():
-            self._sources[name] = {
-                alias.asname or alias.name: (node.module, alias.name)
-                for node in tree.body
-                if isinstance(node, ast.ImportFrom)
-                for alias in node.names
-            }
+        self._sources = sources
 
     def text(self, text):
         self.visit(self._tree)
@@ -211,32 +222,24 @@ class _Sites(ast.NodeVisitor):
 
     def _expression(self, short, receiver, node):
         """The text in place of the call, or None."""
-        given = ([receiver] if short.is_method else []) + node.args
-        given += (
-            short.defaults[len(short.defaults) - (len(short.parameters) - len(given)) :]
-            if (len(given) < len(short.parameters))
-            else []
-        )
-        if node.keywords or len(given) != len(short.parameters):
-            return None
         if self._in_viper and not short.is_viper:
             return None
-        arguments = dict(zip(short.parameters, given, strict=True))
-        for name, value in arguments.items():
-            if not _is_pure(value) or short.uses[name] > _uses_max(value):
-                return None
+        arguments = _arguments(short, receiver, node)
+        if arguments is None:
+            return None
         if short.free & self._local or not self._can_see(short):
             return None
+        return "(" + ast.unparse(_Put(arguments).visit(self._typed(short, arguments))) + ")"
+
+    def _typed(self, short, arguments):
+        """The function's expression, in viper's types where they are of use."""
         expression = copy.deepcopy(short.expression)
-        if self._in_viper:
-            for name, kind in short.types.items():
-                if name in arguments:
-                    arguments[name] = _cast(kind, arguments[name])
-            if "return" in short.types:
-                expression = _cast(short.types["return"], expression)
-        elif short.is_viper:
-            expression = _WithoutCasts().visit(expression)
-        return "(" + ast.unparse(_Put(arguments).visit(expression)) + ")"
+        if not self._in_viper:
+            return _WithoutCasts().visit(expression) if short.is_viper else expression
+        for name, kind in short.types.items():
+            if name in arguments:
+                arguments[name] = _cast(kind, arguments[name])
+        return _cast(short.types["return"], expression) if "return" in short.types else expression
 
     def _can_see(self, short):
         """Names of the function's own module have to be here, too, or can be imported."""
@@ -259,6 +262,21 @@ class _Sites(ast.NodeVisitor):
 
 def _cast(kind, node):
     return ast.Call(ast.Name(kind, ast.Load()), [node], [])
+
+
+def _arguments(short, receiver, node):
+    """{parameter: what is given for it}, or None if that is not known, or cannot be put there."""
+    given = ([receiver] if short.is_method else []) + node.args
+    missing = len(short.parameters) - len(given)
+    if missing > 0:
+        given += short.defaults[len(short.defaults) - missing :]
+    if node.keywords or len(given) != len(short.parameters):
+        return None
+    arguments = dict(zip(short.parameters, given, strict=True))
+    for name, value in arguments.items():
+        if not _is_pure(value) or short.uses[name] > _uses_max(value):
+            return None
+    return arguments
 
 
 class _WithoutCasts(ast.NodeTransformer):

@@ -47,16 +47,29 @@ def make_lean(folder, manifest, measured=None):
     if measured is not None:
         applications = [_MEASURED]
         texts[_MEASURED] = measured.read_text(encoding="utf-8")
-    texts = inlined(fixed(folded(texts, left_out={CONFIG}), config))
-    program = Program(texts, config)
-    everything = _everything(program, {*foreign, *applications})
+    texts = fixed(folded(texts, left_out={CONFIG}), config)
+    start = {*foreign, *applications}
+    texts = _reached(texts, config, start)[2]  # a name is its function's own the sooner
+    program, everything, texts = _reached(inlined(texts), config, start)
     for name, path in names.items():
-        if name in everything.modules or name in foreign:
-            path.write_text(_without(program, everything, name), encoding="utf-8")
+        if name in texts:
+            path.write_text(texts[name], encoding="utf-8")
         else:
             path.unlink()
     path = Path(folder) / LIST
     path.write_text(_list_text(program, everything, applications), encoding="utf-8")
+
+
+def _reached(texts, config, start):
+    """The program, what of it is reached, and its sources without the rest."""
+    program = Program(texts, config)
+    everything = _everything(program, start)
+    kept = everything.modules | start
+    return (
+        program,
+        everything,
+        {name: _without(program, everything, name) for name in texts if name in kept},
+    )
 
 
 def _module(file):

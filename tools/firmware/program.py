@@ -96,11 +96,11 @@ class Program:
         """Modules that a package imports when it is asked for one of these."""
         return {home for (_, name), home in self._homes.items() if name in attributes}
 
-    def references(self, nodes, is_function=False):
-        """Of statements; of a function its node's body, and what is around it."""
+    def references(self, nodes, is_function=False, is_there=False):
+        """Of statements; of a function its node's body, and, unless it is there, what makes it."""
         collector = _Collector(self)
         if is_function:
-            collector.function(nodes)
+            collector.function(nodes, is_there)
         else:
             collector.body(nodes)
         return collector.found
@@ -146,7 +146,7 @@ class _Collector(ast.NodeVisitor):
                 return True
         return False
 
-    def function(self, node):
+    def function(self, node, is_there=False):
         local = {argument.arg for argument in ast.walk(node) if isinstance(argument, ast.arg)}
         outside = set()
         for inner in ast.walk(node):
@@ -161,7 +161,7 @@ class _Collector(ast.NodeVisitor):
         found = collector.found
         found.loads = (found.loads - local) | outside
         found.kept -= local
-        for part in (*node.decorator_list, *node.args.defaults):
+        for part in () if is_there else (*node.decorator_list, *node.args.defaults):
             self.visit(part)
         for name in ("loads", "attributes", "strings", "kept"):
             getattr(self.found, name).update(getattr(found, name))
@@ -275,7 +275,8 @@ class Reach:
 
     def take(self, module, nodes, is_function=False):
         """Some code of `module` runs."""
-        found = self.program.references(nodes, is_function)
+        is_there = bool(self._made) and module in self._made.modules
+        found = self.program.references(nodes, is_function, is_there)
         self.attributes |= found.attributes
         self.strings |= found.strings
         self.loads[module] |= found.loads

@@ -55,16 +55,8 @@ def results(only, skip, only_document, step, quick, output, path, with_plots):
     folder.make_folder()
     if with_plots and not only_document:
         require_matplotlib()
-    failed = []
-    for name in () if only_document else only or PARTS:
-        if name in skip:
-            continue
-        click.echo(f"== {name}: {PARTS[name].words}")
-        try:
-            if not run_part(name, folder, quick, with_plots):
-                failed.append(f"{name}: a check failed")
-        except Refusal as refusal:
-            failed.append(f"{name}: {' '.join(refusal.lines)}")
+    names = () if only_document else [name for name in only or PARTS if name not in skip]
+    failed = measure(names, folder, quick, with_plots)
     if step:
         Steps(folder).add(step)
     write_document(folder, path)
@@ -74,8 +66,21 @@ def results(only, skip, only_document, step, quick, output, path, with_plots):
     sys.exit(1 if failed else 0)
 
 
+def measure(names, folder, quick, with_plots):
+    """Measure parts one after the other; returns what failed, in words."""
+    failed = []
+    for name in names:
+        click.echo(f"== {name}: {PARTS[name].words}")
+        try:
+            if not run_part(name, folder, quick, with_plots):
+                failed.append(f"{name}: a check failed")
+        except Refusal as refusal:
+            failed.append(f"{name}: {' '.join(refusal.lines)}")
+    return failed
+
+
 def write_document(folder, path):
-    """RESULTS.md from what the folder holds; raises Refusal."""
+    """Render what is stored; raises Refusal."""
     document = ROOT / path
     try:
         document.parent.mkdir(parents=True, exist_ok=True)

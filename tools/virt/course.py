@@ -104,7 +104,13 @@ class Course:
         plan = {
             "latency_path": folder.node_file(client.client_id, "latency"),
             "times_path": times,
-            "workload": {"operations": options.operations, "seconds": 10**6, "pause_ms": 0},
+            "workload": {
+                "operations": options.operations,
+                "seconds": 10**6,
+                "pause_ms": 0,
+                "interval_us": 0,
+                "offset_us": 0,
+            },
         }
         return Driver(client.node, workload, self.ledger, plan)
 

@@ -35,13 +35,13 @@ def _pass_one():
 
 
 def ticks_add(ticks, delta):
-    return (ticks + delta) & _TICKS_MASK
+    return _later(ticks, delta) if delta > 0 else (ticks + delta) & _TICKS_MASK
 
 
 def ticks_diff(end, start):
     """Right if they are at most half of the period apart."""
-    half = (_TICKS_MASK + 1) // 2
-    return ((end - start + half) & _TICKS_MASK) - half
+    ticks = (end - start) & _TICKS_MASK
+    return ticks if ticks <= _TICKS_MASK // 2 else ticks - _TICKS_MASK - 1
 
 
 def sleep_ms(ms):
