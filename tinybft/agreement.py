@@ -26,6 +26,7 @@ _PREPARE = const(3)
 _COMMIT = const(4)
 _HEADER_LENGTH = const(16)
 _DIGEST_LENGTH = const(32)
+_FLAGS = const(4)  # in a slot
 _PRE_PREPARED = const(1)
 _ACCEPTED = const(2)
 _PREPARED = const(4)
@@ -54,6 +55,7 @@ class Agreement:
         self._fault_count = config.FAULT_COUNT
         self._when_prepared = 0 if config.TENTATIVE else _UNCHANGED  # it may be executed
         self._pipeline = config.PIPELINE
+        self._window = config.WINDOW
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
 
@@ -114,31 +116,46 @@ class Agreement:
         return 0
 
     @micropython.viper
-    def on_vote(self, buf) -> int:
+    def on_vote(self, buf) -> int:  # noqa: C901
         """PREPARE or COMMIT. One that cannot change anything any more ends before its tag is
-        computed: a second one of its sender, or one for a certificate that is complete here."""
+        computed: a second one of its sender, or one for a certificate that is complete here. Two
+        of five end so; what they would tell besides (that their sender is there, and how far) a
+        STATUS tells, which is asked for when something is missing.
+
+        Half of all messages come here: what is in one function is not looked up.
+        """
         octets = ptr8(buf)
         core = self.core
+        progress = core.progress
         kind = octets[1]
         sender = octets[2] | octets[3] << 8
         number = wire.seqno(buf)
-        fault = int(self._misplaced(buf, number))
-        if fault and not (kind == _COMMIT and core.handover.is_of_view_left(buf, number)):
-            return fault
-        if kind == _PREPARE and sender == int(core.progress.primary()):
+        low_mark = uint(progress.low_mark)
+        is_placed = uint(number) > low_mark and uint(number) - low_mark <= uint(self._window)
+        if not is_placed or uint(wire.view(buf)) != uint(progress.view) or not progress.active:
+            fault = int(self._misplaced(buf, number))
+            if kind != _COMMIT or not core.handover.is_of_view_left(buf, number):
+                return fault
+        if kind == _PREPARE and sender == int(progress.primary()):
             return _SENDER
         slots = self.slots
         base = int(slots.find(number))
         if base >= 0:
             done = _PREPARED if kind == _PREPARE else _COMMITTED
-            if slots.has(base, done) or slots.has_voted(base, kind, sender):
+            if ptr8(slots.buf)[base + _FLAGS] & done or slots.has_voted(base, kind, sender):
                 return _NOT_NEEDED
-        if not core.auth.check(buf, sender):
+        if not core.auth.check_digested(buf, sender, 0):  # too short to be digested
             return _MAC
         self.note(number)
         if base < 0:
             base = int(slots.open(number))
-        return int(self._count_vote(base, kind, sender, buf))
+        if slots.is_for(base, buf):
+            if kind == _PREPARE:
+                slots.add_prepare(base, sender)
+            else:
+                slots.add_commit(base, sender)
+            return int(self.advance(base))
+        return int(self._count_candidate(base, kind, sender, buf))
 
     @micropython.native
     def _has_from_primary(self, base):
@@ -152,15 +169,10 @@ class Agreement:
             slots.prepares(base) | slots.commits(base)
         )
 
-    @micropython.viper
-    def _count_vote(self, base: int, kind: int, sender: int, buf) -> int:
+    @micropython.native
+    def _count_candidate(self, base, kind, sender, buf):
+        """A vote for a digest that is not, or not yet, the slot's own."""
         slots = self.slots
-        if slots.is_for(base, buf):
-            if kind == _PREPARE:
-                slots.add_prepare(base, sender)
-            else:
-                slots.add_commit(base, sender)
-            return int(self.advance(base))
         if not slots.add_candidate_vote(base, kind, sender, buf, _HEADER_LENGTH):
             return _EQUIVOCATION
         lacks = not slots.has(base, _PRE_PREPARED)
@@ -178,6 +190,7 @@ class Agreement:
         self.slots.exchange(base, certified)
         return True
 
+    @micropython.native
     def _said_other(self, base):
         """True if this replica spoke for another batch, maybe before a restart: 2f + 1 COMMITs are
         then for others to bring. The primary knows that by those COMMITs alone."""
@@ -248,6 +261,8 @@ class Agreement:
         """One more batch is executed, so one more may become prepared."""
         slots = self.slots
         number = self.core.progress.last_executed
+        if self.last_seen <= number:
+            return
         for _ in range(self._pipeline):
             number += 1
             base = slots.find(number)

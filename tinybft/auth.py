@@ -17,20 +17,13 @@ from tinybft.wire import DIGEST_LENGTH
 _DIRECT_MAX = const(64)
 _LONG_LENGTH = const(48)  # header 16 + digest 32
 # As in wire.py: a constant is inlined only in the module that defines it.
+_PREPARE = const(3)
+_COMMIT = const(4)
 _REPLY = const(5)
+_CHECKPOINT = const(6)
 _FETCH = const(11)
 _HEADER_LENGTH = const(16)
 _DIGEST_LENGTH = const(32)
-
-
-@micropython.viper
-def _tag_count(kind: int, sender_id: int, replica_count: int) -> int:
-    """Tags behind a message of this type and sender: `Wire.tag_count`."""
-    if kind == _REPLY or kind >= _FETCH:
-        return 1
-    if sender_id < replica_count:
-        return replica_count - 1
-    return replica_count
 
 
 class Authenticator:
@@ -97,41 +90,44 @@ class Authenticator:
     @micropython.viper
     def check(self, buf, sender_id: int) -> bool:
         """True if the message in `buf` carries a good tag of its sender for this node."""
+        kind = ptr8(buf)[1]
+        if kind != _PREPARE and kind != _COMMIT and kind != _CHECKPOINT:  # these are short
+            end = int(self._end_of(buf, sender_id, 0))
+            if end > _DIRECT_MAX:
+                self.digest_message(buf, 0, end)
+        return bool(self.check_digested(buf, sender_id, 0))
+
+    @micropython.viper
+    def _end_of(self, buf, sender_id: int, start: int) -> int:
+        """Length of the message at buf[start] without its tags."""
         octets = ptr8(buf)
-        length = octets[6] | octets[7] << 8
-        tag_length = int(self.tag_length)
-        end = length - tag_length * int(_tag_count(octets[1], sender_id, self._replica_count))
-        if end > _DIRECT_MAX:
-            self.digest_message(buf, 0, end)
-        return bool(self._has_tag(buf, 0, end, sender_id))
+        kind = octets[start + 1]
+        count = int(self._replica_count)
+        if kind == _REPLY or kind >= _FETCH:
+            count = 1
+        elif sender_id < count:
+            count -= 1
+        return (octets[start + 6] | octets[start + 7] << 8) - count * int(self.tag_length)
 
     @micropython.viper
     def check_digested(self, buf, sender_id: int, start: int) -> bool:
         """The same of the message at buf[start] that was digested last: it is not hashed again."""
-        octets = ptr8(buf)
-        length = octets[start + 6] | octets[start + 7] << 8
-        tag_length = int(self.tag_length)
-        count = int(_tag_count(octets[start + 1], sender_id, self._replica_count))
-        return bool(self._has_tag(buf, start, length - tag_length * count, sender_id))
-
-    @micropython.viper
-    def _has_tag(self, buf, start: int, end: int, sender_id: int) -> bool:
         kind = ptr8(buf)[start + 1]
+        end = int(self._end_of(buf, sender_id, start))
         at = start + end
         if kind != _REPLY and kind < _FETCH:  # a tag for each replica but the sender
             place = int(self._node_id)
             if sender_id < place and sender_id < int(self._replica_count):
                 place -= 1
             at += place * int(self.tag_length)
-        covered = buf
-        length = end
         if end > _DIRECT_MAX:
             covered = self._cover_digest(buf, start)
-            length = _LONG_LENGTH
-        elif start:
+            return bool(self._mac_equal(sender_id, covered, _LONG_LENGTH, buf, at))
+        covered = buf
+        if start:
             covered = self._scratch
             copy(covered, 0, buf, start, end)
-        return bool(self._mac_equal(sender_id, covered, length, buf, at))
+        return bool(self._mac_equal(sender_id, covered, end, buf, at))
 
     @micropython.viper
     def _cover_digest(self, buf, start: int):

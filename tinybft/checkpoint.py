@@ -177,6 +177,7 @@ class Checkpoints:
             core.transfer.on_checkpoint()
         return fault
 
+    @micropython.native
     def _is_due(self, number):
         return number and number % self._interval == 0
 

@@ -228,6 +228,7 @@ class Execution:
             core.timers.on_executed(client)
         replies.answer(client, number, result_length)
 
+    @micropython.native
     def call_service(self, length, result, context):
         """Run the service; one that fails gives the same error reply on every replica."""
         service = self._service

@@ -112,7 +112,10 @@ class Node:
         length = int(hal.receive_into(received))
         now = hal.now_ms()
         while length:
-            self._receive(length, now)
+            if self._is_replica:
+                self.replica.receive(received, length, now)
+            else:
+                self._receive(length, now)
             left -= 1
             if left == 0:
                 break
@@ -128,7 +131,7 @@ class Node:
 
     @micropython.native
     def _receive(self, length, now):
-        if self._is_replica:
+        if self._is_replica:  # `step` asks itself
             self.replica.receive(self._received, length, now)
             return
         fault = self._wire.check(self._received, length)

@@ -77,6 +77,7 @@ class PartitionTree:
         """Whether the tree has such a node (the numbers may come from a FETCH)."""
         return 0 <= level < self.level_count and 0 <= index < self.level_lengths[level]
 
+    @micropython.native
     def child_count(self, level, index):
         """Children of an interior node, `level` >= 1; the first is `index * fan_out`."""
         left = self.level_lengths[level - 1] - index * self.fan_out

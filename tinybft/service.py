@@ -37,7 +37,7 @@ Allocates: `AppState` and `Context` nothing (values from 2**30 on excepted).
 """
 
 from tinybft.compat import micropython
-from tinybft.octets import copy, equal, fill, get_u16, get_u32, put_u16, put_u32
+from tinybft.octets import copy, equal, fill, get_u32, put_u16, put_u32
 
 
 class Service:
@@ -94,34 +94,36 @@ class AppState:
         self._value = bytearray(4)
         self._filler = bytearray(64)
 
-    @micropython.native
-    def read(self, offset, out, at, length):
+    @micropython.viper
+    def read(self, offset: int, out, at: int, length: int):
         """out[at:at+length] = state[offset:offset+length]"""
         copy(out, at, self.view, offset, length)
 
-    @micropython.native
-    def equal(self, offset, buf, at, length):
+    @micropython.viper
+    def equal(self, offset: int, buf, at: int, length: int) -> bool:
         """Whether state[offset:offset+length] is buf[at:at+length]."""
-        return equal(self.view, offset, buf, at, length)
+        return bool(equal(self.view, offset, buf, at, length))
 
-    @micropython.native
-    def get_u8(self, offset):
-        return self.view[offset]
+    @micropython.viper
+    def get_u8(self, offset: int) -> int:
+        view = ptr8(self.view)
+        return view[offset]
 
-    @micropython.native
-    def get_u16(self, offset):
-        return get_u16(self.view, offset)
+    @micropython.viper
+    def get_u16(self, offset: int) -> int:
+        view = ptr8(self.view)
+        return view[offset] | view[offset + 1] << 8
 
     @micropython.native
     def get_u32(self, offset):
         return get_u32(self.view, offset)
 
-    @micropython.native
-    def write(self, offset, buf, start, length):
+    @micropython.viper
+    def write(self, offset: int, buf, start: int, length: int):
         """state[offset:offset+length] = buf[start:start+length]; `buf` may be `view`."""
-        if offset < 0 or length < 0 or offset + length > self.length:
+        if offset < 0 or length < 0 or offset + length > int(self.length):
             raise ValueError("a service wrote outside of its state (see state_length)")
-        if start < 0 or start + length > len(buf):
+        if start < 0 or start + length > int(len(buf)):
             raise ValueError("a service wrote from outside of the buffer it gave")
         self.sink(offset, buf, start, length)
 

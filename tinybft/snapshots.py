@@ -61,6 +61,7 @@ class Ring:
         self.count = count + 1
         return int(self.place(count))
 
+    @micropython.native
     def drop_first(self, count):
         self._first = self.place(count)
         self.count -= count
@@ -89,16 +90,19 @@ class Snapshots:
         self._seqnos = fields("snapshot_seqnos")
         self._counts = fields("snapshot_counts")
 
+    @micropython.native
     def newest_seqno(self):
         """Requires: a snapshot is held."""
         assert self.count, "no checkpoint is held"
         return get_u32(self._seqnos, self._newest * 4)
 
+    @micropython.native
     def oldest_seqno(self):
         """Requires: a snapshot is held."""
         assert self.count, "no checkpoint is held"
         return get_u32(self._seqnos, self._oldest * 4)
 
+    @micropython.native
     def slot_of(self, seqno):
         slot = self._oldest
         for _ in range(self.count):
@@ -107,6 +111,7 @@ class Snapshots:
             slot = self._after(slot)
         return -1
 
+    @micropython.native
     def _after(self, slot):
         """The next place in the ring."""
         slot += 1
@@ -158,6 +163,7 @@ class Snapshots:
 
     # The ring.
 
+    @micropython.native
     def open(self, seqno):
         """Effects: a new, newest snapshot that owns nothing."""
         assert self.count < self._limit, "checkpoint taken above high_mark"
@@ -169,6 +175,7 @@ class Snapshots:
         put_u32(self._seqnos, slot * 4, seqno)
         fill(self._counts, slot * _COUNTS, _COUNTS, 0)
 
+    @micropython.native
     def release_oldest(self):
         """Effects: its places are free again."""
         at = self._oldest * _COUNTS

@@ -183,6 +183,7 @@ class State:
         modified = ptr8(self._modified)
         modified[page >> 3] = modified[page >> 3] | 1 << (page & 7)
 
+    @micropython.native
     def take_checkpoint(self, seqno):
         """Effects: what the state is now is held as checkpoint `seqno`, the newest one."""
         assert not self.installing, "checkpoint during state transfer"
@@ -196,6 +197,7 @@ class State:
             self.tree.update_interiors()
         self._open(seqno)
 
+    @micropython.native
     def _open(self, seqno):
         fill(self._modified, 0, len(self._modified), 0)
         self.snapshots.open(seqno)
@@ -242,6 +244,7 @@ class State:
                 return True
         return False
 
+    @micropython.native
     def release_below(self, seqno):
         """Effects: checkpoints older than `seqno` are not held any more."""
         snapshots = self.snapshots
@@ -257,6 +260,7 @@ class State:
 
     # Held checkpoints, as state transfer serves them.
 
+    @micropython.native
     def holds(self, seqno):
         return self.snapshots.slot_of(seqno) >= 0
 

@@ -64,7 +64,7 @@ DEFECTS = (
     ),
     defect(
         "primary_prepares", "a PREPARE of the primary counts", "split",
-        (Agreement, "on_vote", "sender == int(core.progress.primary())", "False"),
+        (Agreement, "on_vote", "sender == int(progress.primary())", "False"),
     ),
     defect(
         "votes_by_message", "messages are counted, not replicas", "story claims backup",
@@ -79,12 +79,12 @@ DEFECTS = (
     ),
     defect(
         "prepare_digest", "PREPAREs count whatever their digest", "split primary",
-        (Agreement, "_count_vote", "slots.is_for(base, buf)",
+        (Agreement, "on_vote", "slots.is_for(base, buf)",
          "kind == _PREPARE and slots.has(base, 1) or slots.is_for(base, buf)"),
     ),
     defect(
         "commit_digest", "COMMITs count whatever their digest", "primary claims",
-        (Agreement, "_count_vote", "slots.is_for(base, buf)",
+        (Agreement, "on_vote", "slots.is_for(base, buf)",
          "kind == _COMMIT and slots.has(base, 1) or slots.is_for(base, buf)"),
     ),
     defect(
@@ -103,13 +103,13 @@ DEFECTS = (
     ),
     defect(
         "vote_tags", "tags of votes are not checked", "backup",
-        (Authenticator, "check", "return bool(self._has_tag(",
-         "return octets[1] in (3, 4) or bool(self._has_tag("),
+        (Authenticator, "check", "return bool(self.check_digested(",
+         "return kind in (3, 4) or bool(self.check_digested("),
     ),
     defect(
         "request_tags", "tags of requests are not checked", "backup primary",
-        (Authenticator, "check_digested", "return bool(self._has_tag(",
-         "return octets[start + 1] == 1 or bool(self._has_tag("),
+        (Authenticator, "check_digested", "if end > _DIRECT_MAX:",
+         "if kind == 1:\n        return True\n    if end > _DIRECT_MAX:"),
     ),
     # --- window, execution, client ---
     defect(
@@ -119,6 +119,7 @@ DEFECTS = (
     defect(
         "window", "votes and proposals behind the window are taken", "primary clog",
         (Agreement, "_misplaced", "not progress.in_window(number)", "False"),
+        (Agreement, "on_vote", "uint(number) - low_mark <= uint(self._window)", "True"),
     ),
     defect(
         "request_id", "execution does not look at the client table", "primary clog",
@@ -151,7 +152,8 @@ DEFECTS = (
     ),
     defect(
         "checkpoint_digest", "CHECKPOINTs count whatever their digest", "absence clog",
-        (Checkpoints, "_count_vote", "equal(own, base + self._own, buf, 16, 32)", "True"),
+        (Checkpoints, "_count_vote", "equal(own, base + int(self._own), buf, 16, 32)",
+         "True"),
     ),
     defect(
         "low_mark", "a new view moves the window to where it starts", "clog story claims",

@@ -36,7 +36,7 @@ from tinybft.apps.kv_format import (
     number_from,
     number_into,
 )
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, get_u16, put_u16
 from tinybft.service import Service
 
@@ -76,10 +76,14 @@ class KeyValueStore(Service):
     def genesis(self, state):
         self._cells.genesis()
 
+    @micropython.native
     def pages_max(self, length, page_length):
-        cells = max(_CELLS_MIN, cells_for(length - _KEY_AT) + 2)
+        cells = cells_for(length - _KEY_AT) + 2
+        if cells < _CELLS_MIN:
+            cells = _CELLS_MIN
         return cells * (CELL_LENGTH // page_length)
 
+    @micropython.native
     def execute(self, state, op, length, reply, ctx):
         status = self._refusal(op, length, ctx)
         if status:
@@ -88,6 +92,7 @@ class KeyValueStore(Service):
         reply[0] = OK
         return self._execute[op[0]](op, length, reply)
 
+    @micropython.native
     def _refusal(self, op, length, ctx):
         """The status with which the operation is refused unread, or OK."""
         if length < 2 or not PUT <= op[0] <= COUNT:
@@ -107,12 +112,14 @@ class KeyValueStore(Service):
     # One function per operation: the lengths are checked, reply[0] is OK; returns the
     # reply's length.
 
+    @micropython.native
     def _put(self, op, length, reply):
         key_length = op[1]
         value_at = _KEY_AT + key_length
         cell = self._cells.find(op, _KEY_AT, key_length)
         return self._store(cell, op, _KEY_AT, op, value_at, length - value_at, reply)
 
+    @micropython.native
     def _store(self, cell, op, key_at, buf, at, length, reply):
         if length >= len(reply):
             reply[0] = VALUE_TOO_LONG
@@ -120,6 +127,7 @@ class KeyValueStore(Service):
             reply[0] = FULL
         return 1
 
+    @micropython.native
     def _get(self, op, length, reply):
         cells = self._cells
         cell = cells.find(op, _KEY_AT, op[1])

@@ -49,6 +49,7 @@ _TAIL_ROOM = const(62)
 _CELLS_PER_BUCKET = const(4)
 
 
+@micropython.native
 def cells_for(length):
     """Cells of a record with that many bytes of key and value."""
     if length <= _HEAD_ROOM:
@@ -56,12 +57,14 @@ def cells_for(length):
     return 1 + (length - _HEAD_ROOM + _TAIL_ROOM - 1) // _TAIL_ROOM
 
 
-@micropython.native
-def hash_of(buf, at, length):
+@micropython.viper
+def hash_of(buf: ptr8, at: int, length: int) -> int:
     """24 bits; no intermediate value reaches 2**30."""
     value = length
-    for i in range(at, at + length):
-        value = (value * 31 + buf[i]) & 0xFFFFFF
+    end = at + length
+    while at < end:
+        value = (value * 31 + buf[at]) & 0xFFFFFF
+        at += 1
     return value ^ value >> 9
 
 
@@ -113,19 +116,20 @@ class Cells:
     def value_length(self, cell):
         return self._get_u16(self._base + cell * _CELL + _VALUE_LENGTH)
 
-    @micropython.native
-    def find(self, key, at, length):
+    @micropython.viper
+    def find(self, key, at: int, length: int) -> int:
         """The record with that key, or 0."""
-        link = _BUCKETS + (hash_of(key, at, length) & self.bucket_count - 1) * 2
-        cell = self._get_u16(link)
+        base = int(self._base)
+        mask = int(self.bucket_count) - 1
+        link = _BUCKETS + (int(hash_of(key, at, length)) & mask) * 2
+        cell = int(self._get_u16(link))
         while cell:
-            offset = self._base + cell * _CELL
-            if self._get_u8(offset + _KEY_LENGTH) == length and (
-                self.equals(cell, 0, key, at, length)
-            ):
+            offset = base + cell * _CELL
+            is_equal = int(self._get_u8(offset + _KEY_LENGTH)) == length
+            if is_equal and self.equals(cell, 0, key, at, length):
                 break
             link = offset + _BUCKET_NEXT
-            cell = self._get_u16(link)
+            cell = int(self._get_u16(link))
         self._link = link
         return cell
 
@@ -249,6 +253,7 @@ class Cells:
         self._put_next(self._walk(first, count - 1), self._get_u16(_FREE))
         self._put_free(first, self.free_count + count)
 
+    @micropython.native
     def _walk(self, cell, steps):
         while steps:
             cell = self._get_u16(self._base + cell * _CELL) & _NEXT
@@ -259,6 +264,7 @@ class Cells:
         offset = self._base + cell * _CELL
         self._put_u16(offset, self._get_u16(offset) & _HEAD | following)
 
+    @micropython.native
     def _put_free(self, first, count):
         put_u16(self._header, _FREE, first)
         put_u16(self._header, _FREE_COUNT, count)
