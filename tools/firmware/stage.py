@@ -28,7 +28,8 @@ def stage(  # noqa: PLR0913 - what a firmware is made of
 
     main: a file that takes the place of the board's main.py. includes: modules (files) and
     packages (folders), frozen under their own names. measured: the main.py whose firmware the
-    given main only measures (lean.py). lean=False: as they are. Raises Refusal before anything is written.
+    given main only measures (lean.py). lean=False: sources as they are. Raises Refusal before
+    anything is written.
     """
     folder = Path(folder).absolute()
     text = generate(config_path)
