@@ -12,15 +12,16 @@ import ast
 from tools.firmware.program import flat
 
 
-def bundled(texts, name, root, before):
+def bundled(texts, name, root, before, users=()):
     """{module: source}; modules that importing `root` brings are one, called `name`.
 
-    before: modules that are imported earlier. What these import, too, stays where it is.
+    before: modules that are imported earlier. What these import, too, stays where it is. users:
+    modules that may import from the one whenever they like.
     """
     program = _Imports(texts)
     early = set(program.closure(before))
     late = [one for one in program.closure([root]) if one not in early]
-    inside = _fitting(program, late, early, root)
+    inside = _fitting(program, late, early | set(users), root)
     if len(inside) < 2:
         return texts
     order = [one for one in late if one in inside]
@@ -96,6 +97,7 @@ class _Bundle:
         self._name = name
         self._final = {}  # (module, name): its name in the bundle
         self._imported = {}  # name in the bundle: (module, name) outside
+        self._locals = {module: _locals(program.trees[module]) for module in order}
         taken = set()
         for module in order:
             for one in _defined(program.trees[module]):
@@ -134,10 +136,14 @@ class _Bundle:
         spans, names = [], {}
         for node in flat(tree.body):
             if isinstance(node, ast.ImportFrom) and node.module in self._order:
+                words = []
                 for alias in node.names:
-                    final = self._final[node.module, alias.name]
-                    names[alias.asname or alias.name] = final
-                spans.append((node, "pass"))
+                    here, final = alias.asname or alias.name, self._final[node.module, alias.name]
+                    if here != final and final in self._locals[module]:
+                        words.append(f"{here}_of_{module.split('.')[-1]} = {final}")
+                        final = words[-1].split()[0]
+                    names[here] = final
+                spans.append((node, "; ".join(words) or "pass"))
             elif isinstance(node, ast.ImportFrom | ast.Import):
                 spans.append((node, self._import(node, names, module)))
         for one in _defined(tree):
@@ -174,6 +180,18 @@ def _defined(tree):
                 if isinstance(one, ast.Name) and isinstance(one.ctx, ast.Store):
                     found.append(one.id)
     return list(dict.fromkeys(found))
+
+
+def _locals(tree):
+    """Every name that some function has for itself."""
+    found = {node.arg for node in ast.walk(tree) if isinstance(node, ast.arg)}
+    return found | {
+        node.id
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    }
 
 
 class _Renaming(ast.NodeVisitor):

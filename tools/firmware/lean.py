@@ -48,18 +48,12 @@ def make_lean(folder, manifest, measured=None):
     files = frozen_files(manifest)
     names = {_module(file): path for file, path in files.items()}
     texts = {name: path.read_text(encoding="utf-8") for name, path in names.items()}
-    config = _configuration(texts[CONFIG])
     applications = foreign = [name for name in texts if name.split(".")[0] not in _OWN]
     if measured is not None:
         applications = [_MEASURED]
         texts[_MEASURED] = measured.read_text(encoding="utf-8")
-    texts = fixed(folded(texts, left_out={CONFIG}), config)
-    start = {*foreign, *applications}
-    texts = _reached(texts, config, start)[2]  # a name is its function's own the sooner
-    texts = _reached(inlined(texts), config, start)[2]
-    texts = bundled(texts, PARTS, "tinybft.node", (*sorted(foreign), *_FIRST))
-    texts = one_object(_reached(inlined(texts), config, start)[2], PARTS)
-    program, everything, texts = _reached(inlined(texts), config, start)
+    program, everything, texts = lean(texts, {*foreign, *applications}, applications)
+    texts.pop(_MEASURED, None)
     names[PARTS] = Path(folder) / (PARTS.replace(".", "/") + ".py")
     for name, path in names.items():
         if name in texts:
@@ -68,6 +62,25 @@ def make_lean(folder, manifest, measured=None):
             path.unlink(missing_ok=True)
     path = Path(folder) / LIST
     path.write_text(_list_text(program, everything, applications), encoding="utf-8")
+
+
+def lean(texts, start, applications, as_they_are=()):
+    """(program, what of it is reached, {module: source} of that) of a firmware's sources.
+
+    start: what runs first, besides the boot. applications: those that import the service.
+    as_they_are: modules that only follow the parts of a replica into their one object.
+    """
+    config = _configuration(texts[CONFIG])
+    kept = {name: text for name, text in texts.items() if name in as_they_are}
+    texts = fixed(folded(texts, left_out={CONFIG}) | kept, config, as_they_are) | kept
+    texts = _reached(texts, config, start)[2]  # a name is its function's own the sooner
+    kept = {name: text for name, text in kept.items() if name in texts}
+    texts = _reached(inlined(texts) | kept, config, start)[2]
+    before = (*applications, *_FIRST)
+    texts = one_object(bundled(texts, PARTS, "tinybft.node", before, as_they_are), PARTS)
+    kept = {name: text for name, text in texts.items() if name in kept}
+    texts = _reached(texts, config, start)[2]
+    return _reached(inlined(texts) | kept, config, start)
 
 
 def _reached(texts, config, start):

@@ -6,6 +6,8 @@ fields become those of the core, and methods functions of the module: `core.slot
 `find(core, seqno)`, which also takes fewer instructions. What is handed on, or called from other
 modules, is a method of the core, too. Names that several parts have get the part's behind them.
 
+Fields that are given the same thing once and for all are one field.
+
 Done by types: `self`, what is called `core`, what an `__init__` is given, and what is assigned of
 these. A part that is used otherwise than by its fields and methods stays an object of its own.
 """
@@ -14,6 +16,7 @@ import ast
 import builtins
 
 CORE = "Core"
+_SHARED = {"config", "memory", "auth", "store"}  # arguments that mean the same in each __init__
 _NAMED = {"core": CORE, "replica": "Replica"}  # attributes, whatever they are of
 
 
@@ -73,10 +76,10 @@ class _Typed:
             maker = waiting.pop()
             for node in ast.walk(self.own[maker]):
                 made = _creation(node)
-                if made in self.own and calls[made] == 1 and made not in bases:
-                    if _is_simple(self.own[made]):
-                        found[made] = (node.targets[0].attr, node, maker)
-                        waiting.append(made)
+                is_part = made in self.own and calls[made] == 1 and made not in bases
+                if is_part and _is_simple(self.own[made]):
+                    found[made] = (node.targets[0].attr, node, maker)
+                    waiting.append(made)
         return found
 
     def functions(self, tree):
@@ -139,6 +142,8 @@ class _Typed:
         return found
 
     def type_of(self, node, names):
+        if isinstance(node, ast.Call):  # `sim.core(0)`
+            return _NAMED.get(getattr(node.func, "attr", None))
         if isinstance(node, ast.Name):
             return names.get(node.id)
         if isinstance(node, ast.Attribute):
@@ -182,22 +187,17 @@ class _Typed:
 
     def _mixed(self, function, names):
         """Parts whose local name is also given something else."""
-        found = set()
+        stored = {}
         for node in ast.walk(function):
             if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
-                if names.get(node.id) in self.parts and node.id != "self":
-                    found |= self._others(function, node.id, names)
-        return found
-
-    def _others(self, function, name, names):
-        count = good = 0
-        for node in ast.walk(function):
-            if isinstance(node, ast.Name) and node.id == name and isinstance(node.ctx, ast.Store):
-                count += 1
-            if isinstance(node, ast.Assign) and len(node.targets) == 1:
-                if getattr(node.targets[0], "id", None) == name:
-                    good += self.type_of(node.value, names) == names[name]
-        return set() if count == good else {names[name]}
+                stored[node.id] = stored.get(node.id, 0) + 1
+            elif isinstance(node, ast.Assign) and len(node.targets) == 1:
+                name = getattr(node.targets[0], "id", None)
+                if self.type_of(node.value, names) == names.get(name):
+                    stored[name] = stored.get(name, 0) - 1
+        return {names[name] for name, left in stored.items() if left and name in names} & set(
+            self.parts
+        )
 
 
 def _creation(node):
@@ -239,6 +239,49 @@ def _parents(function):
     return {child: node for node in ast.walk(function) for child in ast.iter_child_nodes(node)}
 
 
+class _Same:
+    """Fields of the core and its parts by what they are given, if that happens once."""
+
+    def __init__(self, program):
+        self._program = program
+        self._stored = {}  # (class, field): [(value, names) or None]
+        self._elsewhere = set()  # fields that something unknown is given
+        for tree in program.trees.values():
+            for owner, function in program.functions(tree):
+                names = program.names(owner, function)
+                values = {}
+                for node in ast.walk(function) if function.name == "__init__" else ():
+                    if isinstance(node, ast.Assign) and len(node.targets) == 1:
+                        values[id(node.targets[0])] = (node.value, names)
+                for node in ast.walk(function):
+                    if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
+                        kind = program.type_of(node.value, names)
+                        if kind is None:
+                            self._elsewhere.add(node.attr)
+                        self._stored.setdefault((kind, node.attr), []).append(values.get(id(node)))
+
+    def key(self, kind, name):
+        """Equal for fields that are the same."""
+        given = self._stored.get((kind, name), ())
+        if len(given) != 1 or given[0] is None or name in self._elsewhere:
+            return kind, name
+        return self._value(*given[0]) or (kind, name)
+
+    def _value(self, node, names):
+        if isinstance(node, ast.Constant) and type(node.value) is int:
+            return "number", node.value
+        if isinstance(node, ast.Name) and node.id in _SHARED:
+            return node.id
+        if isinstance(node, ast.Attribute):
+            kind = self._program.type_of(node.value, names)
+            if kind in self._program.whole:
+                is_once = len(self._stored.get((kind, node.attr), ())) == 1
+                return self.key(kind, node.attr) if is_once else None
+            base = self._value(node.value, names) if node.attr not in self._elsewhere else None
+            return base and (base, node.attr)
+        return None
+
+
 class _Rewritten:
     def __init__(self, program):
         self._program = program
@@ -260,18 +303,24 @@ class _Rewritten:
             elif isinstance(node, ast.Name):
                 used.add(node.id)
         taken = set(members[CORE])
+        same = _Same(program)
+        shared = {}  # what a field is given: its name
         for name in members[CORE]:
-            self._final[CORE, name] = name
+            self._final[CORE, name] = shared[same.key(CORE, name)] = name
         self._functions, self._methods = self._called()
         for kind in program.parts:
             for name in members[kind]:
                 part = program.parts[kind][0].strip("_")
+                key = same.key(kind, name)
+                if key in shared:
+                    self._final[kind, name] = shared[key]
+                    continue
                 is_function = (kind, name) in self._functions
                 final = "_init" if name == "__init__" else name
                 while final == "_init" or final in taken or is_function and final in used:
                     final += "_" + part
                 taken.add(final)
-                self._final[kind, name] = final
+                self._final[kind, name] = shared[key] = final
 
     def _members(self, kind):
         """Methods, then fields, in the order in which they are defined."""
@@ -284,12 +333,10 @@ class _Rewritten:
             for owner, function in program.functions(tree):
                 names = program.names(owner, function)
                 for node in ast.walk(function):
-                    if isinstance(node, ast.Attribute):
-                        if program.type_of(node.value, names) == kind:
-                            found[node.attr] = None
-        return [
-            name for name in found if program.fields[kind].get(name) not in program.whole
-        ]
+                    is_read = isinstance(node, ast.Attribute)
+                    if is_read and program.type_of(node.value, names) == kind:
+                        found[node.attr] = None
+        return [name for name in found if program.fields[kind].get(name) not in program.whole]
 
     def _called(self):
         """(class, method) that are called within the module; those that are referred to else."""
@@ -322,40 +369,48 @@ class _Rewritten:
         for module, tree in self._program.trees.items():
             spans = []
             for owner, function in self._program.functions(tree):
-                spans += self._spans(owner, function, self._program.names(owner, function))
+                names = self._program.names(owner, function)
+                callable_here = self._functions if module == self._program.home else ()
+                spans += self._spans(owner, function, names, callable_here)
             text = _replaced(self._program.source[module], spans)
             result[module] = self._joined(text) if module == self._program.home else text
         return result
 
-    def _spans(self, owner, function, names):
-        program = self._program
+    def _spans(self, owner, function, names, functions):
         spans, done = [], set()
-        if owner in program.parts:
+        if owner in self._program.parts:
             spans.append(_head(function, self._final[owner, function.name]))
         for node in ast.walk(function):
             if id(node) in done:
                 continue
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
-                target = node.targets[0]
-                if self._is_made(node):
-                    text = f"self.{self._final[_creation(node), '__init__']}"
-                    spans.append(_Span(node, node.value.func, text))
-                    done |= {id(one) for one in ast.walk(target)} | {id(node.value.func)}
-                elif self._is_dropped(target, node.value, names):
-                    spans.append(_Span(node, node, "pass"))
-                    done |= {id(one) for one in ast.walk(node)}
+                span = self._assignment(node, names)
+                of = (node.targets[0], node.value.func) if self._is_made(node) else (node,)
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                key = (program.type_of(node.func.value, names), node.func.attr)
-                if key in self._functions:
-                    text = f"{self._final[key]}({self._text(node.func.value, names)}"
-                    text += ", " if node.args else ""
-                    spans.append(_Span(node.func, node.func, text, 1))
-                    done |= {id(one) for one in ast.walk(node.func)}
-            elif isinstance(node, ast.Attribute):
-                new = self._suffix(node, names)
-                if new is not None:
-                    spans.append(_Suffix(node, new))
+                span, of = self._call(node, names, functions), (node.func,)
+            else:
+                span, of = self._attribute(node, names), ()
+            if span is not None:
+                spans.append(span)
+                done |= {id(inner) for one in of for inner in ast.walk(one)}
         return spans
+
+    def _assignment(self, node, names):
+        if self._is_made(node):
+            return _Span(node, node.value.func, f"self.{self._final[_creation(node), '__init__']}")
+        is_dropped = self._is_dropped(node.targets[0], node.value, names)
+        return _Span(node, node, "pass") if is_dropped else None
+
+    def _call(self, node, names, functions):
+        key = (self._program.type_of(node.func.value, names), node.func.attr)
+        if key not in functions:
+            return None
+        text = f"{self._final[key]}({self._text(node.func.value, names)}"
+        return _Span(node.func, node.func, text + (", " if node.args else ""), 1)
+
+    def _attribute(self, node, names):
+        new = self._suffix(node, names) if isinstance(node, ast.Attribute) else None
+        return None if new is None else _Suffix(node, new)
 
     def _is_made(self, node):
         made = _creation(node)
