@@ -9,26 +9,26 @@ from tinybft.compat import const
 
 # Receiving a message of each type, at a replica: (microseconds, and nanoseconds per byte).
 MESSAGE = (
-    (3586, 6251),  # REQUEST, at the primary
-    (1725, 6143),  # REQUEST
-    (3527, 1629),  # PRE-PREPARE
-    (1053, 0),  # PREPARE
-    (720, 0),  # COMMIT
-    (533, 2173),  # REPLY
-    (939, 0),  # CHECKPOINT
-    (1913, 0),  # VIEW-CHANGE
-    (1605, 0),  # VIEW-CHANGE-ACK
-    (6083, 0),  # NEW-VIEW
-    (1560, 0),  # STATUS
-    (7122, 0),  # FETCH
-    (8194, 0),  # META-DATA
-    (5991, 0),  # DATA
+    (2234, 7531),  # REQUEST, at the primary
+    (1090, 7554),  # REQUEST
+    (1857, 2105),  # PRE-PREPARE
+    (510, 0),  # PREPARE
+    (317, 0),  # COMMIT
+    (321, 1465),  # REPLY
+    (540, 0),  # CHECKPOINT
+    (1043, 0),  # VIEW-CHANGE
+    (884, 0),  # VIEW-CHANGE-ACK
+    (4131, 0),  # NEW-VIEW
+    (1050, 0),  # STATUS
+    (4650, 0),  # FETCH
+    (6964, 0),  # META-DATA
+    (3874, 0),  # DATA
 )
-EXECUTED_US = 2370  # a batch, in the step that executes it
-CHECKPOINT_US = 3465  # to take a checkpoint, after the replies have left
-SUBMIT = (750, 1872)  # a request of one's own
-CLIENT_REPLY = (439, 3213)  # at a node that is a client only
-DROPPED_US = 286  # a message of no use: one that such a node overhears, garbage
+EXECUTED_US = 1556  # a batch, in the step that executes it
+CHECKPOINT_US = 3422  # to take a checkpoint, after the replies have left
+SUBMIT = (495, 1123)  # a request of one's own
+CLIENT_REPLY = (249, 2297)  # at a node that is a client only
+DROPPED_US = 121  # a message of no use: one that such a node overhears, garbage
 
 _REQUEST = const(1)
 _REPLY = const(5)

@@ -2,7 +2,8 @@
 
     primary   takes waiting requests into a batch, gives it the next seqno, PRE-PREPARE
     backup    accepts it once every request in it is authentic and here, PREPARE
-    all       2f PREPAREs of backups that match: prepared, COMMIT
+    all       2f PREPAREs of backups that match: prepared, COMMIT; but for no more than PIPELINE
+              batches beyond the last executed one, since each has to be kept over views (slots.py)
     all       2f + 1 COMMITs that match: committed, ready to execute
 
 Only the first vote of a replica for a (view, seqno) counts. A pre-prepare that merely cannot
@@ -51,6 +52,7 @@ class Agreement:
         self.slots = core.slots
         self._quorum = core.quorum
         self._fault_count = config.FAULT_COUNT
+        self._when_prepared = 0 if config.TENTATIVE else _UNCHANGED  # it may be executed
         self._pipeline = config.PIPELINE
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
@@ -229,14 +231,28 @@ class Agreement:
         if not flags & _PREPARED:
             if not self._quorum.is_prepared(slots.prepares(base)):
                 return _UNCHANGED
+            ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
+            if ahead > int(self._pipeline):
+                return _UNCHANGED  # `on_executed` comes back to it
             self.core.durability.say_prepared(base)
             slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
             self.send_vote(_COMMIT, base, -1)
         if flags & _COMMITTED or not self._quorum.is_quorum(slots.commits(base)):
-            return _UNCHANGED
+            return _UNCHANGED if flags & _PREPARED else int(self._when_prepared)
         slots.set_flag(base, _COMMITTED)
         return 0
+
+    @micropython.native
+    def on_executed(self):
+        """One more batch is executed, so one more may become prepared."""
+        slots = self.slots
+        number = self.core.progress.last_executed
+        for _ in range(self._pipeline):
+            number += 1
+            base = slots.find(number)
+            if base >= 0 and slots.has(base, _ACCEPTED) and not slots.has(base, _PREPARED):
+                self.advance(base)
 
     @micropython.viper
     def _is_acceptable(self, base: int) -> bool:

@@ -6,8 +6,8 @@
         view makes room (which may cost liveness in a contrived run, never safety)
 
 They are brought up to date when a view is left; the batch that P names is then kept beside the
-ring of slots (`Slots.keep`), since a later view may ask for it. An entry carries its seqno and
-holds for nothing else: what falls below the window is forgotten by that.
+ring of slots (`Slots.keep`) unless it is executed, since a later view may ask for it. An entry
+carries its seqno and holds for nothing else: what falls below the window is forgotten by that.
 
 Layout: the fields `p` and `q` of `memory.event_fields`, entries of seqno u32, view u32, digest.
 Does not allocate.
@@ -51,7 +51,15 @@ class Claims:
                 self._note_pre_prepared(seqno, progress.view, slots.buf, slots.digest_at(base))
                 if slots.has(base, PREPARED):
                     self._put(self._p_at(seqno), seqno, progress.view, base)
-                    self.core.durability.keep_batch(slots.keep(base))
+                    if seqno > progress.last_executed and slots.may_keep(seqno):
+                        self.core.durability.keep_batch(slots.keep(base))
+
+    def names(self, seqno, digest, digest_at):
+        """True if P has this digest for `seqno`."""
+        at = self._p_at(seqno)
+        return get_u32(self._buf, at) == seqno and (
+            equal(self._buf, at + _DIGEST, digest, digest_at, 32)
+        )
 
     def _p_at(self, seqno):
         return self._p + seqno % self._window * _ENTRY_LENGTH

@@ -15,7 +15,6 @@ has at most 32 bytes, else 0xFFFF and its SHA-256. Allocates nothing outside has
 from tinybft import faults, wire
 from tinybft.clock import elapsed
 from tinybft.compat import const, micropython
-from tinybft.memory import client_fields, offsets
 from tinybft.octets import copy, equal, fill, put_u32
 from tinybft.requests import RESULT_INLINE_MAX
 
@@ -28,10 +27,12 @@ _EVERYBODY = const(-1)
 
 class Client:
     """Fields for the caller: `busy`; after completion `done`, `reply` (a view of the result
-    buffer), `reply_length`, `latency_ms`. `on_done`, if set, is called when a reply counts."""
+    buffer), `reply_length`, `latency_ms`. `on_done`, if set, is called when a reply counts.
+
+    `request` is the outstanding REQUEST; the pending request of its id, in a replica, is that
+    same memory (requests.py)."""
 
     def __init__(self, config, node_id, memory, auth, send, request_ids, jitter):
-        table = offsets(client_fields(config))
         self.node_id = node_id
         self.busy = False
         self.done = False
@@ -41,11 +42,8 @@ class Client:
         self.acknowledged = 0
         self.on_done = None
         self.replica = None  # set when the node is a replica too: requests are handed over
-        self._request = memory.client  # the request is the first field of the region
-        view = memoryview(memory.client)
-        self._result_at = table["result"]
-        self.reply = view[self._result_at : self._result_at + config.REPLY_LENGTH_MAX]
-        self._reports = table["replies"]
+        self.request, self.reply = memory.own_buffers(node_id)
+        self._reports = memory.client  # its first field
         self._length = 0
         self._auth = auth
         self._send = send
@@ -54,6 +52,8 @@ class Client:
         self._group_id = config.GROUP_ID
         self._weak = config.WEAK_QUORUM
         self._replica_count = config.REPLICA_COUNT
+        self._read_flags = wire.FLAG_READ_ONLY
+        self.is_unordered = False  # see early.py
         self._operation_length_max = config.REQUEST_LENGTH_MAX
         self._repair_ms = config.REPAIR_MS
         self._retry_ms = config.RETRY_MS
@@ -74,8 +74,10 @@ class Client:
         if self.busy or length > self._operation_length_max or self._ids.lost:
             return False
         self._request_id = self._ids.next()
-        buf = self._request
-        flags = wire.FLAG_READ_ONLY if read_only else 0
+        if self.replica:
+            self.replica.release_own_request()
+        buf = self.request
+        flags = self._read_flags if read_only else 0
         number = self._request_id
         wire.put_header(buf, wire.REQUEST, flags, self.node_id, self._group_id, 0, number)
         copy(buf, wire.HEADER_LENGTH, operation, 0, length)
@@ -107,19 +109,19 @@ class Client:
     @micropython.native
     def _seal(self, end):
         tags = self._replica_count - (self.node_id < self._replica_count)
-        wire.put_length(self._request, end + tags * self._auth.tag_length)
-        self._length = self._auth.seal(self._request, end)
+        wire.put_length(self.request, end + tags * self._auth.tag_length)
+        self._length = self._auth.seal(self.request, end)
 
     @micropython.native
     def _send_request(self, first):
         replica = self.replica
         if replica is None:
-            self._send(_EVERYBODY, self._request, self._length)
+            self._send(_EVERYBODY, self.request, self._length)
             return
         # The primary's own short request travels inside its pre-prepare, not by itself.
         if not (first and replica.will_inline(self._length)):
-            self._send(_EVERYBODY, self._request, self._length)
-        replica.on_own_request(self._request)
+            self._send(_EVERYBODY, self.request, self._length)
+        replica.on_own_request(self.request)
 
     @micropython.native
     def tick(self, now):
@@ -176,7 +178,7 @@ class Client:
         if not wire.flags(buf) & wire.FLAG_DIGEST:
             holder = self._result_of
             if holder < 0 or self._matching(sender) >= self._matching(holder):
-                copy(self._request, self._result_at, buf, wire.HEADER_LENGTH, length)
+                copy(self.reply, 0, buf, wire.HEADER_LENGTH, length)
                 self.reply_length = length
                 self._result_of = sender
         if self._result_of >= 0 and self._matching(self._result_of) >= self._weak:
@@ -184,8 +186,8 @@ class Client:
 
     @micropython.native
     def _report(self, buf, length, sender):
-        reports = self._request
-        at = self._reports + sender * _REPORT_LENGTH
+        reports = self._reports
+        at = sender * _REPORT_LENGTH
         if wire.flags(buf) & wire.FLAG_DIGEST:
             put_u32(reports, at, _BY_DIGEST)
             copy(reports, at + 4, buf, wire.HEADER_LENGTH, 32)
@@ -200,12 +202,12 @@ class Client:
     @micropython.native
     def _matching(self, replica):
         """Number of replicas that report the same as `replica`."""
-        at = self._reports + replica * _REPORT_LENGTH
+        at = replica * _REPORT_LENGTH
         count = 0
         for other in range(self._replica_count):
             if self._reported >> other & 1:
-                there = self._reports + other * _REPORT_LENGTH
-                count += equal(self._request, there, self._request, at, _REPORT_LENGTH)
+                there = other * _REPORT_LENGTH
+                count += equal(self._reports, there, self._reports, at, _REPORT_LENGTH)
         return count
 
     @micropython.native
@@ -214,6 +216,13 @@ class Client:
         self.done = True
         self.acknowledged += 1
         self.latency_ms = elapsed(now, self._since)
+        if not self.is_unordered:
+            self._learn_latency()
+        if self.on_done:
+            self.on_done(self)
+
+    @micropython.native
+    def _learn_latency(self):
         if self._retries_of_this == 0:
             usual = min(self.latency_ms, self._retry_ms)
             if self._smoothed:
@@ -227,5 +236,3 @@ class Client:
             self._retried += 1
             if self._retried > _RETRIED_MAX:
                 self._smoothed += 1 + self._smoothed // _SMOOTHING
-        if self.on_done:
-            self.on_done(self)

@@ -38,8 +38,8 @@ class GroupClock:
         self.time_ms = 0
         self._at = 0
         self._runs = False  # from the first agreed time on
-        self._agreed_s = 0
-        self._agreed_ms = 0
+        self.agreed_s = 0
+        self.agreed_ms = 0
         # 16 x milliseconds that primaries are ahead; below zero: what an own clock may have
         # lost since it was last pulled forward.
         self._lead = 0
@@ -62,7 +62,7 @@ class GroupClock:
     @micropython.native
     def is_plausible(self, time_s, time_ms):
         """Requires: `advance(now)` was called."""
-        if time_s < self._agreed_s or (time_s == self._agreed_s and time_ms < self._agreed_ms):
+        if time_s < self.agreed_s or (time_s == self.agreed_s and time_ms < self.agreed_ms):
             return False
         lead = self._ahead_ms(time_s, time_ms) * _DRIFT_DIVISOR + self._lead
         return lead <= self._skew_ms * _DRIFT_DIVISOR
@@ -70,8 +70,8 @@ class GroupClock:
     @micropython.native
     def agree(self, time_s, time_ms):
         """The time of an executed batch."""
-        self._agreed_s = time_s
-        self._agreed_ms = time_ms
+        self.agreed_s = time_s
+        self.agreed_ms = time_ms
         ahead = self._ahead_ms(time_s, time_ms)
         if ahead > 0:
             if self._runs:  # else there is no own clock yet that it could be ahead of

@@ -6,7 +6,7 @@ values that all members of a group must share.
 """
 
 CONFIG_NAME = "default"
-CONFIG_HASH = "07b01172"
+CONFIG_HASH = "18d62a17"
 
 # [group]
 FAULT_COUNT = 1
@@ -18,16 +18,18 @@ WINDOW = 4
 CHECKPOINT_INTERVAL = 2
 BATCH_COUNT_MAX = 4
 PIPELINE = 1
+READ_ONLY = False
+TENTATIVE = False
 
 # [sizes]
 REQUEST_LENGTH_MAX = 1024
 REPLY_LENGTH_MAX = 1024
-MESSAGE_LENGTH_MAX = 1152
+MESSAGE_LENGTH_MAX = 1072
 INLINE_LENGTH_MAX = 128
 
 # [state]
 STATE_LENGTH = 16384
-BLOCK_LENGTH = 1024
+BLOCK_LENGTH = 832
 BATCH_PAGES_MAX = 22
 
 # [authentication]
@@ -50,7 +52,7 @@ STORAGE_STATE = "ram"
 NVM_LENGTH = 0
 
 # [budget]
-RAM_MAX = 64000
+RAM_MAX = 60000
 
 # [transport]
 TRANSPORT = "unix"
@@ -79,8 +81,8 @@ REPLICA_COUNT = 3 * FAULT_COUNT + 1
 QUORUM = 2 * FAULT_COUNT + 1
 # one of them is correct
 WEAK_QUORUM = FAULT_COUNT + 1
-# open batches, and those that prepared in an earlier view
-SLOT_COUNT = 2 * WINDOW
+# open batches, and those that prepared in an earlier view and are not executed
+SLOT_COUNT = WINDOW + PIPELINE
 # snapshots alive at once
 CHECKPOINT_COUNT = WINDOW // CHECKPOINT_INTERVAL + 1
 # bytes per client in the replicated client table

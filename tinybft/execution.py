@@ -52,8 +52,9 @@ class Execution:
         self._entry = bytearray(_TABLE_ENTRY_LENGTH)
         self._record_copy = bytearray(_RECORD_LENGTH)
         # The operation is copied here: a service sees it at offset 0, whatever slot it is in.
-        self._operation = core.memory.received
+        self.operation = core.memory.received
         self._context = Context()
+        self._is_ahead = False  # see tentative.py
         self._header = bytearray(wire.HEADER_LENGTH)
         self._app_state = app_state(core.state, service)
         self._service = service
@@ -124,12 +125,16 @@ class Execution:
         core.timers.restart()
         for client in range(core.config.CLIENT_COUNT):
             number = self.last_request_id(client)
-            if core.requests.is_pending(client, number):
-                core.requests.on_executed(client, number)
-                core.replies.repeat(client, number)  # it may still wait for this replica
-            else:
-                core.requests.on_executed(client, number)
+            is_owed = self._is_owed(client, number)
+            core.requests.on_executed(client, number)
+            if is_owed:
+                core.replies.repeat(client, number)
         core.requests.propose_again()
+        core.agreement.on_executed()
+
+    def _is_owed(self, client, number):
+        """After a state transfer: may the client still wait for this replica's reply?"""
+        return self.core.requests.is_pending(client, number)
 
     # --- running batches ---
 
@@ -153,6 +158,7 @@ class Execution:
                 self._execute_batch(base)
                 progress.last_executed = number
                 self._consider_checkpoint(progress.last_executed)
+                core.agreement.on_executed()
                 ran = True
         return ran
 
@@ -202,24 +208,25 @@ class Execution:
         header = self._header
         bodies.get(at, header, 0, wire.HEADER_LENGTH)
         length = core.wire.body_end(header) - wire.HEADER_LENGTH
-        bodies.get(at + wire.HEADER_LENGTH, self._operation, 0, length)
+        bodies.get(at + wire.HEADER_LENGTH, self.operation, 0, length)
         self._context.client_id = client
         self._context.read_only = bool(header[0] & wire.FLAG_READ_ONLY)
         result = core.replies.result
-        result_length = self._call_service(length, result)
+        result_length = self.call_service(length, result, self._context)
         self._write_table(client, number, result, result_length)
-        core.requests.on_executed(client, number)
-        core.timers.on_executed(client)
+        if not self._is_ahead:
+            core.requests.on_executed(client, number)
+            core.timers.on_executed(client)
         core.replies.answer(client, number, result_length)
 
-    def _call_service(self, length, result):
+    def call_service(self, length, result, context):
         """Run the service; one that fails gives the same error reply on every replica."""
         service = self._service
         if self._is_bounded:
             self.state.allow(service.pages_max(length, self._page_length))
         try:
             reply_length = service.execute(
-                self._app_state, self._operation, length, result, self._context
+                self._app_state, self.operation, length, result, context
             )
             if 0 <= reply_length <= self._reply_length_max:
                 return reply_length

@@ -86,6 +86,8 @@ class Handover:
         present = known >= 0 and slots.has(known, PRE_PREPARED)
         if present and self.core.quorum.is_weak(slots.commits(known)):
             return faults.NOT_NEEDED
+        if present and self.core.claims.names(number, slots.buf, slots.digest_at(known)):
+            return faults.NOT_NEEDED  # prepared here, so that view committed no other one
         if not self.core.auth.check(buf, wire.sender(buf)):
             return faults.MAC
         base = slots.open(number)

@@ -72,7 +72,7 @@ def area_rows(config):
             (
                 "slots",
                 config.SLOT_COUNT * slot_length(config),
-                "2 W x (2 headers of 51 + time 8 + one longest REQUEST)",
+                "(W + pipeline) x (2 headers of 51 + time 8 + one longest REQUEST)",
             ),
             (
                 "stable",
@@ -126,7 +126,7 @@ def durable_rows(config):
     if config.DURABLE:
         rows += [
             ("stage", stage_length(config), "one longest record, batch or block"),
-            ("known", config.SLOT_COUNT * KNOWN_LENGTH, "2 W x (header 41, flags 4)"),
+            ("known", config.SLOT_COUNT * KNOWN_LENGTH, "(W + pipeline) x (header 41, flags 4)"),
             ("said", config.REPLICA_COUNT * ACK_LENGTH, "n x (view 4, digest 32)"),
         ]
     if config.STATE_DURABLE:

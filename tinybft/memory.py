@@ -1,11 +1,12 @@
 """The static regions: every byte that the protocol keeps, allocated once, sized by the sums below.
 
     agreement    ring of W slots: batch, votes, request bodies of one seqno each; and a second
-                 one for the batches that P names
+                 one of PIPELINE slots for batches that P names and that are not executed
     checkpoint   W/K + 1 certificates and the newest CHECKPOINT of every peer
     event        pending request and last reply per client; P, Q, view-change messages; the
                  digests of a state transfer
-    client       the one outstanding request of this node's own client
+    client       what replicas reported to this node's own client; its one outstanding request and
+                 the result lie where the event region keeps those of its id, if that is in RAM
     scratch      message slots: one received, one being built; the window to bulk fields
     state        blocks, snapshot pool and partition tree (fields in state.py)
 
@@ -18,9 +19,9 @@ the same table that `tinybft memory` prints, so the two cannot disagree. Allocat
 """
 
 from tinybft.lengths import length_rows, request_length_max
-from tinybft.partition import TRAILER_LENGTH, level_lengths
+from tinybft.partition import TRAILER_LENGTH
 from tinybft.state import state_fields
-from tinybft.wire import BATCH_HEADER_LENGTH, DIGEST_LENGTH, ENTRY_LENGTH
+from tinybft.wire import BATCH_HEADER_LENGTH, DIGEST_LENGTH, ENTRY_LENGTH, HEADER_LENGTH
 
 _WINDOW_LENGTH = 256  # bytes that pass to or from the store at once
 
@@ -148,24 +149,30 @@ def event_fields(config):
         ("acks", n * 4, "n x u32 mask of matching VIEW-CHANGE-ACKs"),
         ("new_view", message_length(config, "NEW-VIEW"), "one NEW-VIEW message"),
         ("installs", n * DIGEST_LENGTH, "n x digest 32 of the NEW-VIEW that it has installed"),
-        (
-            "transfer",
-            sum(level_lengths(config)) * 36,
-            "nodes of the partition tree x 36: the target of a state transfer",
-        ),
     )
 
 
 def client_fields(config):
-    """The requesting half of one node."""
+    """The requesting half of a replica's node."""
+    if not is_in_store(config, "STORAGE_EVENT"):
+        return (_report_field(config),)
+    return external_client_fields(config)
+
+
+def external_client_fields(config):
+    """The requesting half of a node that has no event region in RAM."""
     return (
+        _report_field(config),
         ("request", body_length(config), "the outstanding REQUEST message"),
         ("result", aligned(config.REPLY_LENGTH_MAX), "the result it brought"),
-        (
-            "replies",
-            config.REPLICA_COUNT * (4 + DIGEST_LENGTH),
-            "n x (result length 4 + digest, or short result, 32) as each replica reported",
-        ),
+    )
+
+
+def _report_field(config):
+    return (
+        "replies",
+        config.REPLICA_COUNT * (4 + DIGEST_LENGTH),
+        "n x (result length 4 + digest, or short result, 32) as each replica reported",
     )
 
 
@@ -192,8 +199,8 @@ def scratch_fields(config):
 
 # region, table, how many of them, in words, row of the paper's Table I, storage if it is bulk
 _TABLES = (
-    ("agreement", slot_fields, "SLOT_COUNT", "2 W", "agreement", None),
-    ("agreement", body_fields, "SLOT_COUNT", "2 W", "agreement", "STORAGE_AGREEMENT"),
+    ("agreement", slot_fields, "SLOT_COUNT", "(W + pipeline)", "agreement", None),
+    ("agreement", body_fields, "SLOT_COUNT", "(W + pipeline)", "agreement", "STORAGE_AGREEMENT"),
     ("checkpoint", certificate_fields, "CHECKPOINT_COUNT", "(W/K + 1)", "execution", None),
     ("checkpoint", peer_fields, "REPLICA_COUNT", "n", "execution", None),
     ("event", pending_fields, "CLIENT_COUNT", "clients", "client", None),
@@ -227,6 +234,14 @@ def region_rows(config):
     return tuple(rows)
 
 
+def _views(octets, table, config):
+    """Of the fields "request" and "result" in a client region."""
+    octets = memoryview(octets)
+    request, result = table["request"], table["result"]
+    request = octets[request : request + body_length(config)]
+    return request, octets[result : result + config.REPLY_LENGTH_MAX]
+
+
 def _ring(config, fields, count, storage=None):
     if is_in_store(config, storage):
         return bytearray()
@@ -237,8 +252,14 @@ class ClientMemory:
     """What a node needs that is a client only."""
 
     def __init__(self, config):
-        self.client = bytearray(offsets(client_fields(config))["size"])
+        self._config = config
+        self._table = offsets(external_client_fields(config))
+        self.client = bytearray(self._table["size"])
         self.received = bytearray(aligned(config.MESSAGE_LENGTH_MAX))
+
+    def own_buffers(self, _node_id):
+        """Two views: for the outstanding REQUEST of the own client, and for its result."""
+        return _views(self.client, self._table, self._config)
 
     def bytes_reserved(self):
         return {"client": len(self.client), "scratch": len(self.received)}
@@ -248,6 +269,7 @@ class Memory:
     """One set of regions: bytearrays, all zero."""
 
     def __init__(self, config):
+        self._config = config
         self.slots = _ring(config, slot_fields(config), config.SLOT_COUNT)
         self.bodies = _ring(config, body_fields(config), config.SLOT_COUNT, "STORAGE_AGREEMENT")
         self.certificates = _ring(config, certificate_fields(config), config.CHECKPOINT_COUNT)
@@ -264,6 +286,16 @@ class Memory:
         self.state = {}
         for name, length, _, _ in state_fields(config):
             self.state[name] = bytearray(length)
+
+    def own_buffers(self, node_id):
+        """Two views: for the outstanding REQUEST of the own client, and for its result."""
+        config = self._config
+        if not self.requests:
+            return _views(self.client, offsets(client_fields(config)), config)
+        length = body_length(config)
+        request = memoryview(self.requests)[node_id * length : (node_id + 1) * length]
+        start = node_id * message_length(config, "REPLY") + HEADER_LENGTH
+        return request, memoryview(self.replies)[start : start + config.REPLY_LENGTH_MAX]
 
     def bytes_reserved(self):
         """{region: bytes} as allocated, for comparison with `region_rows`."""

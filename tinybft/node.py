@@ -79,7 +79,10 @@ class Node:
         hal.entropy(seed)
         jitter = Jitter(get_u32(seed, 0))
         ids = RequestIds(hal.store, is_replica and config.DURABLE)
-        self.client = Client(config, self.node_id, memory, self.auth, hal.send, ids, jitter)
+        client = Client
+        if config.READ_ONLY or config.TENTATIVE:
+            from tinybft.early import EarlyClient as client
+        self.client = client(config, self.node_id, memory, self.auth, hal.send, ids, jitter)
         self.replica = None
         if is_replica:
             self.replica = Replica(

@@ -40,6 +40,7 @@ class Recovery:
         require_room(store, core.config)
         self._size = offsets(slot_fields(core.config))["size"]
         self._window = core.config.WINDOW
+        self._pipeline = core.config.PIPELINE
         self.rejoin = Rejoin(core)
         self._fetch_image = False
 
@@ -158,13 +159,14 @@ class Recovery:
         known = durability.known_at(index)
         seqno = get_u32(durability.known, known)
         view = get_u32(durability.known, known + 4)
-        if index % self._window != seqno % self._window or view > progress.view:
+        is_kept = index >= self._window
+        place = self._window + seqno % self._pipeline if is_kept else seqno % self._window
+        if index != place or view > progress.view:
             return False
         if seqno <= progress.low_mark:
             return True
         if seqno > progress.high_mark():
             return False
-        is_kept = index >= self._window
         is_present = not is_kept and view == (
             progress.view if progress.active else progress.view_left
         )

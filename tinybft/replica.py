@@ -14,7 +14,7 @@ executed, checkpointed, proposed. A message that fails is counted (faults.py) an
     status              repair of what was lost           timers      when to lose patience
     view_change, claims leaving a view                    new_view    beginning one
     handover            batches from view to view        durability  what survives a power cut
-    scrub               memory that rots
+    scrub               memory that rots            reads, tentative  options (config.toml)
 """
 
 from tinybft import faults, wire
@@ -82,7 +82,7 @@ class Core:
         self.status = Status(self)
         self.timers = Timers(self)
         self.requests = Requests(self)
-        self.replies = Replies(self)
+        self.reads = self.tentative = None
         self.batches = Batches(self)
         self.bodies = Bodies(self)
         self.agreement = Agreement(self)
@@ -93,7 +93,7 @@ class Core:
         self.view_change = ViewChange(self)
         self.new_view = NewView(self)
         self.scrub = self._scrub()
-        self.execution = Execution(self, service)
+        self._join_execution(service)
         self.state.take_checkpoint(0)
         self.durability.recover()
 
@@ -114,6 +114,21 @@ class Core:
         from tinybft.scrub_records import RecordScrub
 
         return RecordScrub(self)
+
+    def _join_execution(self, service):
+        if self.config.READ_ONLY:
+            from tinybft.reads import Guarded, Reads
+
+            self.reads = Reads(self)
+            service = Guarded(service)
+        if self.config.TENTATIVE:
+            from tinybft.tentative import TentativeExecution, TentativeReplies
+
+            self.replies = TentativeReplies(self)
+            self.execution = self.tentative = TentativeExecution(self, service)
+        else:
+            self.replies = Replies(self)
+            self.execution = Execution(self, service)
 
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""
@@ -139,7 +154,11 @@ class Replica:
         self._check = core.wire.check
         self._count = core.faults.count
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
-        dispatch[wire.REQUEST] = core.requests.on_request
+        self._holds_reads = config.READ_ONLY
+        self._on_request = core.requests.on_request
+        if self._holds_reads:
+            self._on_request = core.reads.on_request
+        dispatch[wire.REQUEST] = self._on_request
         dispatch[wire.PRE_PREPARE] = core.agreement.on_pre_prepare
         dispatch[wire.PREPARE] = dispatch[wire.COMMIT] = core.agreement.on_vote
         dispatch[wire.REPLY] = self._on_reply
@@ -219,10 +238,15 @@ class Replica:
     def on_own_request(self, buf):
         if self._resuming:
             self._resume()
-        fault = self.core.requests.on_request(buf, True)
+        fault = self._on_request(buf, True)
         if fault:
             self._count(fault)
         self._settle()
+
+    @micropython.native
+    def release_own_request(self):
+        """Before the own client writes its next REQUEST: the last one has its answer."""
+        self.core.requests.release_own()
 
     @micropython.native
     def will_inline(self, length):
@@ -258,6 +282,8 @@ class Replica:
             going = bool(core.execution.run())
             if not going and core.requests.waiting:
                 going = bool(core.agreement.propose())
+            if not going and self._holds_reads:
+                going = bool(core.reads.run())
         executed = uint(progress.last_executed)
         low_mark = uint(progress.low_mark)
         is_higher = low_mark != uint(self._low_mark)

@@ -8,7 +8,9 @@ PBFT, TOCS 4.1: a client has one outstanding request. What a REQUEST meets here:
     named by a slot that misses it      stored there: the digest proves it, whoever sent it
 
 A kept request is authentic: its own tag was good. Requests and replies themselves lie in bulk
-fields. Layout: `memory.pending_fields`, `memory.replied_fields`. Allocates nothing outside
+fields. In RAM the places of the own id belong to the own client (client.py): it writes its
+REQUEST where it is to wait, and the result where others' replies are kept; so none is kept of
+its own. Layout: `memory.pending_fields`, `memory.replied_fields`. Allocates nothing outside
 hashing.
 """
 
@@ -114,10 +116,16 @@ class Requests:
         put_u16(self.buf, client * self._size + _LENGTH, length)
         put_u32(self.buf, client * self._size + _ID, wire.seqno(buf))
         copy(self.buf, self.digest_at(client), core.auth.digest, 0, 32)
-        self.bulk.put(self.request_at(client), buf, 0, length)
+        if not (self.bulk.in_ram and core.client and buf is core.client.request):
+            self.bulk.put(self.request_at(client), buf, 0, length)
         self.set_phase(client, WAITING)
         core.timers.on_waiting(client)
         core.bodies.on_authentic(client)
+
+    @micropython.native
+    def release_own(self):
+        """The own request is pending no more: its place is about to hold another one."""
+        self.set_phase(self._own_id, NONE)
 
     @micropython.native
     def holds(self, client, digest, digest_at):
@@ -203,12 +211,14 @@ class Replies:
         self._bulk = core.storage.replies
         self._replica_count = config.REPLICA_COUNT
         self._interval_ms = config.REPAIR_MS
+        self.flags = 0  # of the replies that are built; see tentative.py
         self._sent_at = [0] * config.CLIENT_COUNT
         assert offsets(replied_fields(config))["size"] == _REPLIED_LENGTH
 
     @micropython.native
     def holds(self, client, number):
-        """True if the result of this request is here (after a state transfer it is not)."""
+        """True if the result of this request is here: not after a state transfer, nor that of
+        the own client, which has got it."""
         return get_u32(self._buf, client * _REPLIED_LENGTH) == number
 
     @micropython.native
@@ -219,15 +229,16 @@ class Replies:
         request, the others its digest; a short result always travels whole.
         """
         core = self.core
-        buf = core.post.begin(wire.REPLY, 0, core.progress.view, number)
+        buf = core.post.begin(wire.REPLY, self.flags, core.progress.view, number)
         end = wire.HEADER_LENGTH + length
+        if client == core.progress.replica_id:
+            core.deliver_reply(buf, length)
+            return
         put_u32(self._buf, client * _REPLIED_LENGTH, number)
         put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
         self._bulk.put(client * self._bulk.stride, buf, 0, end)
         designated = (number + client) % self._replica_count == core.progress.replica_id
-        if client == core.progress.replica_id:
-            core.deliver_reply(buf, length)
-        elif designated or length <= RESULT_INLINE_MAX:
+        if designated or length <= RESULT_INLINE_MAX:
             core.post.unicast_single(client, buf, end)
         else:
             self._send_from_table(client, number)
@@ -254,10 +265,8 @@ class Replies:
         length = get_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH)
         buf = core.post.buf
         self._bulk.get(client * self._bulk.stride, buf, 0, wire.HEADER_LENGTH + length)
-        if client == core.progress.replica_id:
-            core.deliver_reply(buf, length)
-        else:
-            core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
+        buf[0] = wire.VERSION << 4 | self.flags  # what was tentative may be committed by now
+        core.post.unicast_single(client, buf, wire.HEADER_LENGTH + length)
 
     # --- for results.py ---
 
@@ -268,6 +277,8 @@ class Replies:
     def restore_result(self, client, number, buf, at, length):  # noqa: PLR0913
         """After a restart: hold buf[at:at + length] as the result of request `number`."""
         core = self.core
+        if client == core.progress.replica_id:
+            return
         message = core.post.begin(wire.REPLY, 0, core.progress.view, number)
         copy(message, wire.HEADER_LENGTH, buf, at, length)
         put_u32(self._buf, client * _REPLIED_LENGTH, number)
@@ -279,10 +290,9 @@ class Replies:
         core = self.core
         execution = core.execution
         length = execution.table_result_length(client)
-        flags = wire.FLAG_DIGEST
-        if length <= RESULT_INLINE_MAX:
-            flags = 0
-        else:
+        flags = self.flags
+        if length > RESULT_INLINE_MAX:
+            flags |= wire.FLAG_DIGEST
             length = 32
         buf = core.post.begin(wire.REPLY, flags, core.progress.view, number)
         execution.table_result_into(client, buf, wire.HEADER_LENGTH, length)

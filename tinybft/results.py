@@ -35,6 +35,8 @@ class Results:
             length = core.execution.table_result_length(client)
             if length <= RESULT_INLINE_MAX or number == get_u32(self._saved, client * _ID_LENGTH):
                 continue
+            if core.tentative and core.tentative.marks[client]:
+                continue  # its batch lies above, and may yet be another one
             if replies.holds(client, number):
                 put_u32(records.stage, records.at, number)
                 replies.save_result(client, records.stage, records.at + _ID_LENGTH, length)

@@ -90,7 +90,7 @@ class AppState:
 
     def _prepare(self, state, length):
         self.length = length
-        self._state_write = state.write
+        self.sink = state.write  # where `write` sends what it checked
         self._value = bytearray(4)
         self._filler = bytearray(64)
 
@@ -123,7 +123,7 @@ class AppState:
             raise ValueError("a service wrote outside of its state (see state_length)")
         if start < 0 or start + length > len(buf):
             raise ValueError("a service wrote from outside of the buffer it gave")
-        self._state_write(offset, buf, start, length)
+        self.sink(offset, buf, start, length)
 
     def put_u16(self, offset, value):
         put_u16(self._value, 0, value)

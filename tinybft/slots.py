@@ -10,8 +10,11 @@ their pre-prepare. f + 1 places suffice: f faulty replicas fill at most f, the c
 on the rest unless the primary equivocates, and then repair brings the votes again.
 
 A view change takes all votes and keeps the batches (HAS_BATCH); a NEW-VIEW assigns a digest to a
-slot, whose batch may have to be fetched (NAMED). Behind the ring lies a second one of W slots:
-per seqno the batch that prepared last in an earlier view, whatever the first ring holds now.
+slot, whose batch may have to be fetched (NAMED). Behind the ring lies a second one of PIPELINE
+slots: per seqno the batch that prepared last in an earlier view, whatever the first ring holds
+now. So few are enough, because no replica prepares more than PIPELINE batches that it has not
+executed (agreement.py): of these no two share a place; and what is executed is committed, so that
+the first ring holds it until it is stable, and no view asks for another batch.
 
 The bodies of a slot's batch lie in a bulk field beside the ring, in the batch's order; all else
 is in RAM. Layout: `memory.slot_fields`, `memory.body_fields`. Does not allocate.
@@ -60,6 +63,7 @@ class Slots:
         self.bodies = bodies or InRam(memory.bodies, self.bodies_length_max)
         self._size = table["size"]
         self._window = config.WINDOW
+        self._kept_count = config.PIPELINE
         self._candidates_end = config.WEAK_QUORUM * _CANDIDATE_LENGTH
         assert table["candidates"] == _CANDIDATES, "the first fields have offsets of their own"
         self._batch = table["batch"]
@@ -97,6 +101,10 @@ class Slots:
         self._copy_slot(base, kept)
         return kept
 
+    def may_keep(self, seqno):
+        """False if its place has a later batch: then this one was executed before a restart."""
+        return get_u32(self.buf, self._kept(seqno)) <= seqno
+
     def _copy_slot(self, base, to):
         is_there = self._is_batch(to, self.seqno(base), self.buf, base + _DIGEST)
         copy(self.buf, to, self.buf, base, self._size)
@@ -105,7 +113,7 @@ class Slots:
             self.bodies.copy_to(self.body_at(base, 0), self.bodies, self.body_at(to, 0), length)
 
     def _kept(self, seqno):
-        return (self._window + seqno % self._window) * self._size
+        return (self._window + seqno % self._kept_count) * self._size
 
     def find_batch(self, seqno, digest, at):
         """A slot of either ring with the batch of this digest, bodies included; -1: none."""

@@ -12,6 +12,8 @@ table) starts at offset STATE_LENGTH. `partition` holds the digests of the live 
                                             checkpoint
     scratch      42                         of the partition tree
     system       SYSTEM_LENGTH              with storage "nvm": execution.py's copy
+    target       36 per node                entries of the state that is being installed, for
+                                            transfer.py; in the pool if that is in RAM
     and the fields of `snapshots`
 
 With storage "nvm" the bulk fields, blocks and pool, lie in the store. Blocks are the unit of
@@ -29,7 +31,8 @@ Rules:
   bit, so correct replicas agree on each entry of the tree.
 * Before the first checkpoint there is nothing to copy for: genesis writes are free.
 * While a fetched state is being installed (`begin_install` .. `finish_install`) there is no
-  checkpoint, nothing may be written, and `view` shows a mixture: execute nothing.
+  checkpoint, so that the pool is free; nothing may be written, and `view` shows a mixture:
+  execute nothing.
 * A broken rule of these is our own bug and an assertion; numbers that a FETCH brought in
   (seqno, level, index) are answered with False.
 
@@ -74,11 +77,18 @@ def state_fields(config):
         ("snapshot_counts", held * 4, "CHECKPOINT_COUNT * 4"),
     )
     if config.STORAGE_STATE == "nvm":
-        bulk = (("system", config.SYSTEM_LENGTH, "SYSTEM_LENGTH"),)
+        bulk = (
+            ("system", config.SYSTEM_LENGTH, "SYSTEM_LENGTH"),
+            ("target", nodes * ENTRY_LENGTH, "nodes of the partition tree * 36"),
+        )
     else:
         bulk = (
             ("blocks", blocks * length + TRAILER_LENGTH, "BLOCK_COUNT * BLOCK_LENGTH + 6"),
-            ("pool", pool * config.PAGE_LENGTH, "POOL_PAGE_COUNT * PAGE_LENGTH"),
+            (
+                "pool",
+                max(pool * config.PAGE_LENGTH, nodes * ENTRY_LENGTH),
+                "POOL_PAGE_COUNT * PAGE_LENGTH, or nodes * 36",
+            ),
         )
     return tuple((name, size, text, _TABLE_ROW) for name, size, text in bulk + sums)
 
@@ -111,6 +121,7 @@ class State:
         self._allowed = -1
         self._scratch = fields("scratch")
         self._modified = fields("modified")
+        self.target = fields("target" if blocks else "pool")
         self.raw = self.view = None
         self.app_length = config.STATE_LENGTH
         if blocks is None:

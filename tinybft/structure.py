@@ -41,6 +41,7 @@ _BATCH_HEADER_LENGTH = const(8)
 _ENTRY_LENGTH = const(40)
 _BY_DIGEST = const(0)
 _INLINE = const(1)
+_FLAG_UNORDERED = const(4)
 
 # Why a message cannot be read: returned by `Wire.check`, names in faults.py.
 BAD_LENGTH = const(1)
@@ -73,6 +74,7 @@ class Wire:
         self._result_length_max = config.REPLY_LENGTH_MAX
         self._operation_length_max = config.REQUEST_LENGTH_MAX
         self._window = config.WINDOW
+        self._barred = 0 if config.READ_ONLY else _FLAG_UNORDERED
         self._batch_count_max = config.BATCH_COUNT_MAX
         self.mask_length = (n + 7) // 8
         self.status_slot_length = 3 + 2 * self.mask_length
@@ -147,7 +149,8 @@ class Wire:
                 return BAD_LENGTH
             view = octets[8] | octets[9] | octets[10] | octets[11]
             request_id = octets[12] | octets[13] | octets[14] | octets[15]
-            return BAD_FIELD if view or not request_id else 0
+            barred = octets[0] & int(self._barred)
+            return BAD_FIELD if view or barred or not request_id else 0
         if kind == _REPLY or kind >= _FETCH:
             body += tags - int(self._tag_length)
         return int(self._check_body(kind, buf, body))
@@ -209,9 +212,9 @@ class Wire:
 
     @micropython.viper
     def is_request(self, buf, at: int, end: int) -> bool:
-        """True if a well-formed REQUEST of this group stands at buf[at:end]."""
+        """True if a well-formed REQUEST of this group that may be ordered is at buf[at:end]."""
         octets = ptr8(buf)
-        if octets[at] >> 4 != _VERSION or octets[at + 1] != _REQUEST:
+        if octets[at] & (0xF0 | _FLAG_UNORDERED) != _VERSION << 4 or octets[at + 1] != _REQUEST:
             return False
         client = octets[at + 2] | octets[at + 3] << 8
         if client >= int(self._client_count):

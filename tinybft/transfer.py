@@ -13,10 +13,10 @@ Under load a checkpoint is held for K batches, and that is all the time there is
 round trip of a transfer: one per level and one for blocks. So up to three nodes of a level are
 asked for at once, and each newer target starts with another source.
 
-The tree is walked from the root down, one level at a time, into the target table (`transfer`
-field of the event region, laid out like the state's own entries); where an entry equals the
-live one, the live entries below it are taken over and nothing is fetched. While blocks are
-installed the state is a mixture: nothing is executed until the root is the agreed digest.
+The tree is walked from the root down, one level at a time, into the target table (`State.target`,
+laid out like the state's own entries; it means nothing while no transfer runs); where an entry
+equals the live one, the live entries below it are taken over and nothing is fetched. While blocks
+are installed the state is a mixture: nothing is executed until the root is the agreed digest.
 
 Serving reads snapshots only. Allocates nothing outside hashing.
 """
@@ -24,7 +24,6 @@ Serving reads snapshots only. Allocates nothing outside hashing.
 from tinybft import faults, wire
 from tinybft.clock import elapsed
 from tinybft.compat import const
-from tinybft.memory import event_fields, offsets
 from tinybft.octets import copy, equal, fill, put_u32
 
 _ENTRY_LENGTH = const(36)
@@ -41,8 +40,7 @@ class Transfer:
         self.core = core
         self.running = False
         self.fetched = 0  # blocks installed since the node started
-        self._target = core.memory.event
-        self._at = offsets(event_fields(core.config))["transfer"]
+        self._target = core.state.target
         self._seqno = 0
         self._level = 0
         self._source = core.progress.replica_id
@@ -68,6 +66,8 @@ class Transfer:
             return
         self.running = True
         self._seqno = seqno
+        if core.tentative:
+            core.tentative.abandon()
         tree = self._tree
         if core.state.installing:
             tree.update_interiors()  # they lag behind the blocks that came so far
@@ -108,7 +108,7 @@ class Transfer:
         return True
 
     def _entry(self, node):
-        return self._at + node * _ENTRY_LENGTH
+        return node * _ENTRY_LENGTH
 
     def _node(self, level, index):
         return self._tree.level_starts[level] + index
@@ -263,7 +263,7 @@ class Transfer:
             # The blocks match their entries but the root does not match: memory has rotted.
             # Nothing here is believed then; the next round hashes and asks from the root down.
             core.faults.count(faults.TRANSFER)
-            fill(self._target, self._at, self._tree.root * _ENTRY_LENGTH, 0)
+            fill(self._target, 0, self._tree.root * _ENTRY_LENGTH, 0)
             core.state.begin_install()
             self._level = self._tree.level_count - 1
             return

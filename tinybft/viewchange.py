@@ -112,6 +112,8 @@ class ViewChange:
         core = self.core
         progress = core.progress
         if progress.active:
+            if core.tentative:
+                core.tentative.roll_back()
             core.claims.update()
             core.requests.give_up_doubtful()
             progress.view_left = progress.view

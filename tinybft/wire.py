@@ -84,6 +84,7 @@ FLAG_READ_ONLY = const(1)  # REQUEST
 FLAG_RECOVERY = const(2)  # REQUEST
 FLAG_TENTATIVE = const(1)  # REPLY
 FLAG_DIGEST = const(2)  # REPLY: the body is the digest of the result
+FLAG_UNORDERED = const(4)  # REQUEST, REPLY: executed at once, in no order (reads.py)
 FLAG_STABLE = const(1)  # CHECKPOINT
 FLAG_GONE = const(2)  # CHECKPOINT: in place of an older one that a FETCH asked for
 FLAG_ACTIVE = const(1)  # STATUS: the sender takes part in its view

@@ -18,7 +18,11 @@ DERIVED = (
     ("REPLICA_COUNT", "3 * FAULT_COUNT + 1", "n, ids 0..n-1"),
     ("QUORUM", "2 * FAULT_COUNT + 1", "any two share a correct replica"),
     ("WEAK_QUORUM", "FAULT_COUNT + 1", "one of them is correct"),
-    ("SLOT_COUNT", "2 * WINDOW", "open batches, and those that prepared in an earlier view"),
+    (
+        "SLOT_COUNT",
+        "WINDOW + PIPELINE",
+        "open batches, and those that prepared in an earlier view and are not executed",
+    ),
     ("CHECKPOINT_COUNT", "WINDOW // CHECKPOINT_INTERVAL + 1", "snapshots alive at once"),
     ("CLIENT_ENTRY_LENGTH", "40", "bytes per client in the replicated client table"),
     (

@@ -211,6 +211,8 @@ PARAMETERS = (
     _agreed("agreement", "checkpoint_interval", Whole(1, 127, "at most half of the window")),
     _agreed("agreement", "batch_count_max", Whole(1, 16, "requests in one pre-prepare")),
     _agreed("agreement", "pipeline", Whole(1, 255, "at most the window")),
+    _agreed("agreement", "read_only", Switch()),
+    _agreed("agreement", "tentative", Switch()),
     _agreed("sizes", "request_length_max", Whole(1, 65535, "bytes of one operation")),
     _agreed("sizes", "reply_length_max", Whole(1, 65535, "bytes of one result")),
     _agreed("sizes", "message_length_max", Whole(64, 16384, "bytes of one message")),

@@ -35,11 +35,17 @@ class Air:
         out = self._buffers[at]
         copy(out, 0, buf, 0, length)
         if self.damage and self.random.below(4) == 0:
-            out[self.random.below(length)] ^= 1 << self.random.below(8)
+            self._flip_bit(out, self.random.below(length), self.random.below(8))
         self._lengths[at] = length
         self._receivers[at] = receiver
         self._head = (at + 1) % _RING
         assert self._head != self._tail, "the ring is too short"
+
+    def _flip_bit(self, out, at, bit):
+        """But for bits 30 and 31 of the header's view and number: they are read before the tag
+        is checked, and an integer from 2**30 on is correct but allocates on 32 bits."""
+        if at != 11 and at != 15 or bit < 6:
+            out[at] ^= 1 << bit
 
     def take(self, out):
         """(receiver, length) of the next message, now in `out`; receiver -1: none."""

@@ -1,9 +1,7 @@
-"""Measures what the message path allocates.
+"""Measures what the message path allocates: `micropython tests/device/allocation.py [MODE]`.
 
-    micropython tests/device/allocation.py [MODE [brief]]
-
-MODE: where the regions are, "ram", "mirror" or "nvm". "brief" is a shorter story, for slow
-machines; it has every message type, too, and counts at every eighth call of each.
+MODE: where the regions are, "ram", "mirror" or "nvm"; with "early" before it, as in "early_nvm",
+read-only requests are not ordered and batches are executed ahead.
 
 A whole group of four runs in one process. Every call of the nodes' entry points (`receive`,
 `tick`, `submit`) is measured in two runs of the same story, view changes included: once
@@ -21,7 +19,7 @@ import sys
 
 from tests.device.air import Air, Hal
 from tests.device.measure import Measure
-from tests.tinybft.modes import MIRROR, NVM, RAM
+from tests.tinybft.modes import EARLY, MIRROR, NVM, RAM
 from tests.tinybft.puppet import Puppet, batch_of
 from tests.tinybft.scenes import small_config
 from tests.tinybft.support import sha256
@@ -73,7 +71,8 @@ class Story:
                 operation = self.operations[self.turn % len(self.operations)]
                 self.turn += 1
                 now = self.air.now
-                self.measure.call("submit", client.submit, operation, len(operation), now)
+                is_read = operation[0] in (2, 6, 7)
+                self.measure.call("submit", client.submit, operation, len(operation), now, is_read)
 
     def _deliver_all(self):
         scratch = bytearray(len(self.nodes[0].memory.received))
@@ -231,13 +230,17 @@ def is_sensitive(measure):
     return bool(control.failures)
 
 
-def main(mode, brief=False):
-    storage = {"ram": RAM, "mirror": MIRROR, "nvm": NVM}[mode]
+def main(mode, brief=False, every=1):
+    """For slow machines: `brief` is a shorter story that has every message type, too; at every
+    n-th call of each, n = `every`, bytes are counted."""
+    storage = dict({"ram": RAM, "mirror": MIRROR, "nvm": NVM}[mode.replace("early_", "")])
+    if mode.startswith("early"):
+        storage.update(EARLY)
     failed = False
     for locked in (False, True):
         gc.collect()
         gc.disable()
-        story = Story(Measure(locked, 8 if brief and not locked else 1), storage)
+        story = Story(Measure(locked, 1 if locked else every), storage)
         if brief:
             story.tell_briefly()
         else:
@@ -262,4 +265,4 @@ def main(mode, brief=False):
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "ram", "brief" in sys.argv[2:]))
+    sys.exit(main(sys.argv[1] if len(sys.argv) > 1 else "ram"))

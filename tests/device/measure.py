@@ -37,8 +37,8 @@ class Measure:
         self.calls.clear()
         self.bytes.clear()
 
-    def call(self, name, function, a, b=None, c=None):
-        """Call `function(a)`, (a, b) or (a, b, c) as one of the calls of that name."""
+    def call(self, name, function, a, b=None, c=None, d=None):  # noqa: PLR0913
+        """Call `function` with one to four arguments as one of the calls of that name."""
         seen = self._seen.get(name, 0)
         self._seen[name] = seen + 1
         measured = seen % self.every == 0
@@ -50,8 +50,10 @@ class Measure:
                 function(a)
             elif c is None:
                 function(a, b)
-            else:
+            elif d is None:
                 function(a, b, c)
+            else:
+                function(a, b, c, d)
         except MemoryError as error:
             if not measured:
                 raise

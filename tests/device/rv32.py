@@ -23,6 +23,7 @@ MODES = ("ram", "mirror", "nvm")
 FOLDER = ROOT / "build" / "rv32-tests"
 CONSOLE_PORT = 47390
 PATIENCE_S = 300.0  # with a test that prints nothing
+_EVERY = 16  # calls: allocation.py counts bytes at one of them
 _STORY_S = 3600.0  # allocation.py prints at the end only
 _BOOT_S = 20.0
 
@@ -130,7 +131,7 @@ class Machine:
 
     def measure(self, mode, brief=False):
         """(whether nothing allocates, what allocation.py prints); mode: where the regions are."""
-        return self._main("allocation", f"{mode!r}, {brief}", _STORY_S)
+        return self._main("allocation", f"{mode!r}, {brief}, {_EVERY}", _STORY_S)
 
     def _main(self, program, arguments, silence_s):
         try:

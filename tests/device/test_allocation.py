@@ -13,7 +13,7 @@ from tinybft.faults import NAMES
 _LATER_FAULTS = {"none", "service", "seqno_exhausted", "rotten"}
 
 
-@pytest.fixture(scope="module", params=("ram", "mirror", "nvm"))
+@pytest.fixture(scope="module", params=("ram", "mirror", "nvm", "early_ram", "early_nvm"))
 def report(request):
     return run_on_micropython(request.param, script="allocation.py", heap="6M")
 

@@ -11,9 +11,11 @@ from tinybft import wire
 _SLOW = {
     "tests.hal.test_boards_group",
     "tests.hal.test_fram_i2c",
+    "tests.hal.test_fram_spi",
     "tests.tinybft.test_byzantine",
     "tests.tinybft.test_fuzz",
     "tests.tinybft.test_group",
+    "tests.tinybft.test_kv",
     "tests.tinybft.test_rules_durable",
     "tests.tinybft.test_rules_durable_boot",
     "tests.tinybft.test_rules_durable_rejoin",

@@ -238,9 +238,9 @@ def story(sim, draw):
     fight(sim, draw, liar, Story(sim, draw, liar), 2 * ATTACK_MS)
 
 
-def fight(sim, draw, liar, network, ms):
+def fight(sim, draw, liar, network, ms, load=Load):  # noqa: PLR0913 - all that meets in it
     sim.on_frame(lambda f: None if network.blocks(f) or (liar and liar.refuses(f)) else f)
-    load = Load(sim, draw)
+    load = load(sim, draw)
     sim.run(ms)
     load.stopped = True
     network.stop()
@@ -522,11 +522,14 @@ class Hunt:
     run: Callable  # (sim, draw)
     service: type = None
     durable: str = None  # see tools/simulate/configs.py
+    options: tuple = ()  # constants that are True in it
 
     def sim(self, seed, trace=None):
         command = f"python -m tests.sim.seeded_bugs --hunt {self.name} --seed {seed}"
-        service = {"service": self.service} if self.service else {}
-        return Sim(seed, durable=self.durable, command=command, trace=trace, **service, **FAST)
+        changed = FAST | dict.fromkeys(self.options, True)
+        if self.service:
+            changed["service"] = self.service
+        return Sim(seed, durable=self.durable, command=command, trace=trace, **changed)
 
     def play(self, sim):
         """Raises Violation."""

@@ -48,6 +48,7 @@ LIES = {
     "checkpoint": "CHECKPOINT with a false digest, or far ahead",
     "transfer": "META-DATA and DATA with one byte changed",
     "reply": "false replies, before anybody else's",
+    "echo": "replies whatever anybody replies, also as if it were committed",
 }
 _CLAIMS = ("true", "none", "none", "no P", "old", "made up", "unknown", "two faces", "checkpoint")
 _CHOICES = ("true", "nulls", "cut", "other", "claimed", "claimed", "claimed", "forged")
@@ -74,6 +75,7 @@ class Liar:
         self._change_digests = {}  # view: digest of the VIEW-CHANGE that was sent
         self._views = {}  # view: NEW-VIEW that was sent
         self._helped = set()
+        self._askers = {}  # request id: {client, ...}
         self._edits = {
             "PRE-PREPARE": self._propose,
             "PREPARE": self._vote,
@@ -128,6 +130,8 @@ class Liar:
             self._overhear_proposal(message)
         elif kind in (wire.PREPARE, wire.COMMIT) and wire.sender(message) == source:
             self._overhear_vote(source, message)
+        elif kind == wire.REPLY and "echo" in self.lies:
+            self._echo(message)
         elif kind == wire.VIEW_CHANGE and wire.sender(message) == source:
             if "tags" in self.lies and wire.view(message) not in self._changes:
                 self._follow(message)
@@ -145,11 +149,22 @@ class Liar:
         known.append(message)
         del known[:-8]
         number = wire.seqno(message)
+        self._askers.setdefault(number, set()).add(client)
         if "reply" in self.lies:
             lie = self.sim.message("REPLY", self.i, 0, number, b"\x00lie")
             self.sim.send_as(self.i, client, self.sim.seal(self.i, lie, to=client))
         if "names" in self.lies:
             self.sim.send_as(self.i, EVERYBODY, self._forged(number + 1))
+
+    def _echo(self, message):
+        """The tag tells nobody but the receiver who that is."""
+        body = message[wire.HEADER_LENGTH : self.sim.wire_of_group.body_end(message)]
+        flags = wire.flags(message)
+        for receiver in self._askers.get(wire.seqno(message), ()):
+            for variant in (flags, flags & ~wire.FLAG_TENTATIVE):
+                view, number = wire.view(message), wire.seqno(message)
+                lie = self.sim.message("REPLY", self.i, view, number, body, variant)
+                self.sim.send_as(self.i, receiver, self.sim.seal(self.i, lie, to=receiver))
 
     def _forged(self, number):
         client = self.sim.client_count - 1

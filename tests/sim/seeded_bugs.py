@@ -23,6 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from tests.sim.durability_bugs import DURABILITY_DEFECTS
+from tests.sim.early_bugs import EARLY_DEFECTS
+from tests.sim.early_hunts import EARLY_HUNTS
 from tests.sim.hunts import PROTOCOL_HUNTS
 from tests.sim.power_hunts import POWER_HUNTS
 from tests.sim.source_edits import defect, edited
@@ -129,7 +131,7 @@ DEFECTS = (
     ),
     defect(
         "time", "the time of a batch is not looked at", "clock",
-        (GroupClock, "is_plausible", "if time_s < self._agreed_s or (", "if False and ("),
+        (GroupClock, "is_plausible", "if time_s < self.agreed_s or (", "if False and ("),
         (Execution, "_execute_batch", "self._is_before_record(time_s, time_ms)", "False"),
     ),
     defect(
@@ -281,8 +283,9 @@ DEFECTS = (
         (ViewChange, "settle", "and self._is_wanted()", ""),
     ),
     *DURABILITY_DEFECTS,
+    *EARLY_DEFECTS,
 )  # fmt: skip
-HUNTS = PROTOCOL_HUNTS | POWER_HUNTS
+HUNTS = PROTOCOL_HUNTS | POWER_HUNTS | EARLY_HUNTS
 
 
 class Stuck(Exception):

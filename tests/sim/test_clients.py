@@ -341,12 +341,15 @@ def test_f21_fast_wrong_replies(seed, client, kind):
     recover(sim, (3,))
 
 
+@pytest.mark.parametrize(
+    "options", [(), ("READ_ONLY",), ("TENTATIVE",), ("READ_ONLY", "TENTATIVE")]
+)
 @pytest.mark.parametrize("client", [2, CLIENT])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_f22_stale_and_forged_read_only_replies(seed, client):
+def test_f22_stale_and_forged_read_only_replies(seed, client, options):
     """A read sees the last acknowledged write, whatever R3 replies first: the value before that
-    write, marked as tentative or not, and all replies of the past replayed."""
-    sim = Sim(seed)
+    write, marked as early or not, and all replies of the past replayed."""
+    sim = Sim(seed, **dict.fromkeys(options, True))
     heard = Heard(sim)
     sim.byzantine(3)
     past = []
@@ -356,7 +359,7 @@ def test_f22_stale_and_forged_read_only_replies(seed, client):
         if frame.type == "REPLY" and frame.src == 3:
             return None
         if frame.type == "REQUEST" and frame.dst == 3 and frame.sender == client:
-            for flags in (wire.FLAG_TENTATIVE, 0):
+            for flags in (wire.FLAG_TENTATIVE, wire.FLAG_UNORDERED, 0):
                 lying_reply(sim, 3, frame, b"\x00" + old, flags)
             for message in past[-20:]:
                 _send_lie(sim, 3, client, message)

@@ -26,7 +26,7 @@ KNOWN = (
     ("batch_lost", "chain"),
     ("a2_none", "invent"),
     ("b_weak", "story"),
-    ("x_short", "void"),
+    ("x_short", "story"),
     ("unverified", "choice"),
     ("early_timer", "alone"),
     # of what survives a power cut
@@ -35,7 +35,6 @@ KNOWN = (
     ("commit_early", "dark"),
     ("view_change_early", "dark_views"),
     ("prepared_unwritten", "dark"),
-    ("null_unwritten", "dark_void"),
     ("low_mark_unwritten", "dark"),
     ("change_unwritten", "dark_views"),
     ("new_view_unwritten", "dark_views"),
@@ -54,6 +53,17 @@ KNOWN = (
     ("not_muted", "wipes"),
     ("rejoins_by_restart", "rejoins"),
     ("any_replica", "swapped"),
+    # of early replies
+    ("reads_weak", "stale"),
+    ("reads_prepared", "stale"),
+    ("reads_new_view", "stale"),
+    ("reads_of_the_wiped", "wiped_ahead"),
+    ("tentative_weak", "told"),
+    ("final_never", "deaf"),
+    ("no_roll_back", "undone"),
+    ("undone_reply", "undone"),
+    ("rolled_too_far", "told"),
+    ("abandoned_not", "fetched"),
 )
 SEEDS_MAX = 40
 

@@ -17,6 +17,7 @@ NVM = {
     "STORAGE_EVENT": "nvm",
     "STORAGE_STATE": "nvm",
 }
+EARLY = {"READ_ONLY": True, "TENTATIVE": True}
 # One kind of bulk field after the other is the only one in the store.
 MIXED = (
     dict(MIRROR, STORAGE_AGREEMENT="nvm"),

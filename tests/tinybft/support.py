@@ -10,6 +10,8 @@ _RAW = {
     "CHECKPOINT_INTERVAL": 2,
     "BATCH_COUNT_MAX": 4,
     "PIPELINE": 2,
+    "READ_ONLY": False,
+    "TENTATIVE": False,
     "REQUEST_LENGTH_MAX": 1024,
     "REPLY_LENGTH_MAX": 1024,
     "MESSAGE_LENGTH_MAX": 1152,
@@ -18,7 +20,7 @@ _RAW = {
     "BLOCK_LENGTH": 1024,
     "BATCH_PAGES_MAX": 65535,
     "TAG_LENGTH": 8,
-    "CONFIG_HASH": "0f77983f",
+    "CONFIG_HASH": "18d62a17",
     "STORAGE_AGREEMENT": "ram",
     "STORAGE_CHECKPOINT": "ram",
     "STORAGE_EVENT": "ram",
@@ -38,7 +40,7 @@ class Config:
         self.QUORUM = 2 * self.FAULT_COUNT + 1
         self.WEAK_QUORUM = self.FAULT_COUNT + 1
         self.CHECKPOINT_COUNT = self.WINDOW // self.CHECKPOINT_INTERVAL + 1
-        self.SLOT_COUNT = 2 * self.WINDOW
+        self.SLOT_COUNT = self.WINDOW + self.PIPELINE
         self.CLIENT_ENTRY_LENGTH = 40
         self.SYSTEM_LENGTH = 16 + 40 * self.CLIENT_COUNT
         self.BLOCK_COUNT = -(-(self.STATE_LENGTH + self.SYSTEM_LENGTH) // self.BLOCK_LENGTH)

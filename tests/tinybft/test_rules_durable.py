@@ -538,7 +538,7 @@ def test_null_of_a_new_view():
 
 def test_what_a_new_view_names_is_voted_for_after_a_restart():
     """Power went after the first vote in the new view: the others are said now."""
-    bench = Device(2)
+    bench = Device(2, PIPELINE=3)
     digests = [prepared(bench, seqno) for seqno in (1, 2, 3)]
     claims = [(seqno, 0, digests[seqno - 1]) for seqno in (1, 2, 3)]
     bench.begin_view(1, digests, claims, claims)
@@ -548,6 +548,26 @@ def test_what_a_new_view_names_is_voted_for_after_a_restart():
     assert of_view(bench, wire.PREPARE) == [(2, digests[1]), (3, digests[2])]
     ask(bench)
     assert votes(bench, wire.PREPARE, 1) == set([(i, digests[i - 1]) for i in (1, 2, 3)])
+
+
+def test_batch_that_was_executed_and_is_not_any_more_is_not_given_up():
+    """Up to K - 1 batches are executed again only when they are committed again. The second ring
+    has no place for them, so that a late pre-prepare must not have theirs in the first one."""
+    bench = Device(2, WINDOW=8)
+    for seqno in (1, 2, 3):
+        bench.execute(seqno, seqno)
+    digests = [prepared(bench, seqno) for seqno in (4, 5)]
+    held = bench.core.slots.find(3)
+    digest_at = bench.core.slots.digest_at(held)
+    third = bytes(bench.core.slots.buf[digest_at : digest_at + 32])
+    bench.restart()
+    assert bench.progress.last_executed == 2
+    join(bench, 1)
+    for seqno, number in ((3, 77), (4, 78), (5, 79)):
+        assert bench.pre_prepare(0, seqno, one(bench, number), 0) == faults.NOT_NEEDED
+        assert bench.pre_prepare(3, seqno, one(bench, number + 3), 0) == faults.NOT_NEEDED
+    for seqno, digest in zip((3, 4, 5), [third] + digests):  # noqa: B905 - MicroPython
+        assert bench.core.slots.find_batch(seqno, digest, 0) >= 0
 
 
 def test_new_view_is_handed_on_after_a_restart():

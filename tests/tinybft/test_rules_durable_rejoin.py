@@ -120,7 +120,7 @@ def test_own_timer_asks_for_no_view():
 
 def test_what_it_said_before_is_never_contradicted():
     """Its words of before the loss count: before it votes again, and afterwards."""
-    bench = Device(2)
+    bench = Device(2, PIPELINE=4)
     for seqno in (1, 2):
         bench.execute(seqno, seqno)
     bench.stabilise(2)

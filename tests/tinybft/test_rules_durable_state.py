@@ -14,7 +14,7 @@ from tests.tinybft.durable import (
 from tests.tinybft.test_rules_new_view_backup import fetch_all
 from tests.tinybft.test_rules_repair import WRONG
 from tests.tinybft.views import one, pre_prepared, prepared
-from tinybft import faults, wire
+from tinybft import faults, requests, wire
 
 LONG = b"\x60long"  # an operation with a reply of 96 bytes
 
@@ -372,6 +372,30 @@ def test_result_that_was_torn_is_told_by_its_digest():
 
 
 # --- request ids ---
+
+
+def test_place_of_the_own_request_is_given_up_before_the_next_one_is_written():
+    """The others have executed the first; here it waits still when its bytes go, and the next
+    one (a read that is not ordered, say) is not kept."""
+    for mode in MODES:
+        bench = Device(2, mode)
+        bench.client.submit(b"\x04first", 6, bench.now)
+        first = bench.sent(wire.REQUEST, -1)[0]
+        own = bench.core.requests
+        assert (
+            own.phase(2) == requests.WAITING and bytes(bench.client.request[: len(first)]) == first
+        )
+        for sender in (0, 1):
+            reply = bench.message(wire.REPLY, sender, 0, first[12] | first[13] << 8, b"\1\2\3\4")
+            bench.client.on_reply(bytearray(reply), bench.now)
+        assert bench.client.done
+        bench.client._send_request = lambda first: None
+        assert bench.client.submit(b"\x04other", 6, bench.now)
+        assert own.phase(2) == requests.NONE and own.open == own.waiting == 0
+        batch = bench.batch([first], False)
+        assert bench.pre_prepare(0, 1, batch) == 0
+        assert bench.core.slots.missing(bench.core.slots.find(1)) == 1
+        assert not bench.sent(wire.PREPARE)
 
 
 def submitted(bench, operation=b"\x04own"):

@@ -256,3 +256,23 @@ def test_two_full_places_of_false_votes_do_not_stop_the_slot():
     for sender in (0, 2, 3, 4):
         assert bench.commit(sender, 1, batch.digest) == 0
     assert bench.progress.last_executed == 1
+
+
+def test_no_more_than_pipeline_batches_are_prepared_beyond_the_last_executed():
+    """Each would have to be kept over a view change; they follow as batches are executed."""
+    bench = Bench()
+    assert bench.config.PIPELINE == 2
+
+    def said():
+        return [message[12] for message in bench.sent(wire.COMMIT)]
+
+    for seqno in (4, 3, 2):
+        batch = bench.batch([bench.request(4, seqno, b"\x04x")])
+        assert bench.pre_prepare(0, seqno, batch) == 0
+        for sender in (2, 3):
+            bench.prepare(sender, seqno, batch.digest)
+        for sender in (0, 2, 3):
+            bench.commit(sender, seqno, batch.digest)
+    assert said() == [2]
+    bench.execute(1, 1)
+    assert bench.progress.last_executed == 4 and said() == [2, 1, 3, 4]

@@ -100,6 +100,20 @@ def test_window_slots_do_not_overlap():
     assert sorted(bases) == [i * size for i in range(CONFIG.WINDOW)]
 
 
+def test_second_ring_has_a_place_for_each_batch_that_may_be_prepared_and_not_executed():
+    slots = ring()
+    kept = {}
+    for seqno in (9, 10):
+        mark(slots, slots.open(seqno), seqno)
+        kept[seqno] = slots.keep(slots.find(seqno))
+        assert kept[seqno] >= CONFIG.WINDOW * (len(slots.buf) // CONFIG.SLOT_COUNT)
+    assert CONFIG.PIPELINE == 2 and len(set(kept.values())) == 2
+    assert slots.find_kept(9) == kept[9] and slots.find_kept(10) == kept[10]
+    assert slots.may_keep(11) and slots.may_keep(9) and not slots.may_keep(7)
+    slots.keep(slots.open(11))
+    assert slots.find_kept(9) == -1 and slots.find_kept(10) == kept[10]
+
+
 def test_unopened_slot_is_not_found():
     slots = ring()
     for seqno in (1, 4, 5, 2**31):
@@ -239,7 +253,7 @@ def test_bodies_lie_in_the_order_of_the_batch(draw):
     at = slots.body_at(base, 0)
     octets = slots.bodies.octets
     assert bytes(octets[at : at + sum(lengths)]) == b"".join(bodies)
-    assert at + slots.bodies_length_max == len(octets) // 8 * 3
+    assert at + slots.bodies_length_max == len(octets) // CONFIG.SLOT_COUNT * 3
     out = bytearray(100)
     assert slots.body_into(base, 1, out, 3) == lengths[1]
     assert bytes(out[: 3 + lengths[1]]) == b"\0\0\0" + bodies[1]

@@ -39,7 +39,7 @@ def test_derived_sizes():
     config = load(ROOT / "config.toml")
     assert (config.QUORUM, config.WEAK_QUORUM, config.CHECKPOINT_COUNT) == (3, 2, 3)
     assert config.SYSTEM_LENGTH == 16 + 40 * 5
-    assert (config.BLOCK_COUNT, config.PAGE_COUNT, config.STATE_PAGE_COUNT) == (17, 272, 256)
+    assert (config.BLOCK_COUNT, config.PAGE_COUNT, config.STATE_PAGE_COUNT) == (20, 260, 256)
     assert config.POOL_PAGE_COUNT == 2 * (2 * 22 + 4)
 
 
@@ -54,7 +54,7 @@ def test_same_file_gives_same_bytes(tmp_path):
         ({"group.group_id": "2"}, True),
         ({"agreement.pipeline": "3"}, True),
         ({"sizes.inline_length_max": "0"}, True),
-        ({"authentication.tag_length": "9"}, True),
+        ({"authentication.tag_length": "9", "sizes.message_length_max": "1152"}, True),
         ({"timeouts.clock_skew_ms": "999"}, True),
         ({"timeouts.request_ms": "999"}, False),
         ({"transport.port": "47001"}, False),
@@ -71,9 +71,10 @@ def test_hash_is_a_plain_sha256_of_lines():
     lines = (
         "group.fault_count=1\ngroup.group_id=1\ngroup.client_count=5\nagreement.window=4\n"
         "agreement.checkpoint_interval=2\nagreement.batch_count_max=4\nagreement.pipeline=1\n"
+        "agreement.read_only=False\nagreement.tentative=False\n"
         "sizes.request_length_max=1024\nsizes.reply_length_max=1024\n"
-        "sizes.message_length_max=1152\nsizes.inline_length_max=128\nstate.state_length=16384\n"
-        "state.block_length=1024\nstate.batch_pages_max=22\nauthentication.tag_length=8\n"
+        "sizes.message_length_max=1072\nsizes.inline_length_max=128\nstate.state_length=16384\n"
+        "state.block_length=832\nstate.batch_pages_max=22\nauthentication.tag_length=8\n"
         "timeouts.clock_skew_ms=1000\n"
         "transport.frame_length=250\n"
     )

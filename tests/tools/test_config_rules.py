@@ -97,9 +97,9 @@ TOGETHER = [
         " message_length_max to 1156",
     ),
     (
-        {"sizes.inline_length_max": "1153"},
+        {"sizes.inline_length_max": "1073"},
         "sizes.inline_length_max",
-        "lower inline_length_max to 1152",
+        "lower inline_length_max to 1072",
     ),
     ({"state.block_length": "1000"}, "state.block_length", "set block_length to 1008"),
     (
@@ -162,11 +162,11 @@ SIZES = [
         _MESSAGE,
         "longest REQUEST must fit into one message (rule: REQUEST <= message_length_max);"
         " REQUEST = 1156 (header 16 + operation + one tag per replica),"
-        " message_length_max = 1152, request_length_max = 1108",
+        " message_length_max = 1072, request_length_max = 1108",
     ),
     ({"sizes.reply_length_max": "1129"}, _MESSAGE, "longest REPLY must fit"),
     (
-        {"agreement.batch_count_max": "16", "sizes.inline_length_max": "1152"},
+        {"agreement.batch_count_max": "16", "sizes.inline_length_max": "1072"},
         _MESSAGE,
         "longest PRE-PREPARE must fit",
     ),
@@ -201,7 +201,7 @@ SIZES = [
         {"transport.frame_length": "64"},
         "transport.frame_length",
         "at most 16 fragments (rule: message_length_max <= 16 * (frame_length - 4));"
-        " message_length_max = 1152, frame_length = 64, room for 960; raise frame_length to 76",
+        " message_length_max = 1072, frame_length = 64, room for 960; raise frame_length to 71",
     ),
     (
         {"budget.ram_max": "50000"},
@@ -211,7 +211,7 @@ SIZES = [
     (
         {"transport.kind": '"esp_now"'},
         "budget.ram_max",
-        "raise ram_max to 74",
+        "raise ram_max to 66",
     ),
     (
         DURABLE | {"fram.parts": '["0x50:MB85RC256V"]'},

@@ -213,3 +213,17 @@ def test_a_script_is_no_campaign(tmp_path):
     path = script(tmp_path, "def scenario(sim):\n    pass\n")
     result = simulate("--script", path, "--campaign", "twins")
     assert result.exit_code == 2 and "leave out --campaign" in result.stderr
+
+
+def test_options_travel_with_the_seed():
+    """Reads that are not ordered and batches executed ahead, replayed by the command shown."""
+    from tools.simulate.campaign import Job, run_job
+
+    plain = simulate("--seed", 5, "--ms", 300, "--json")
+    both = simulate("--seed", 5, "--ms", 300, "--json", "--read-only", "--tentative")
+    assert plain.exit_code == both.exit_code == 0
+    assert json.loads(plain.stdout)["air"] != json.loads(both.stdout)["air"]
+    job = Job(seed=5, ms=300, read_only=True, tentative=True)
+    assert job.command() == "tinybft simulate --seed 5 --ms 300 --read-only --tentative"
+    assert job.options == {"READ_ONLY": True, "TENTATIVE": True}
+    assert run_job(job).air == json.loads(both.stdout)["air"]

@@ -119,12 +119,13 @@ def _loss(config, changes):
 def _axes(config):
     """For each axis of the grid, its points: [{constant: value}, ...]."""
     state, block = config.STATE_LENGTH, config.BLOCK_LENGTH
-    blocks = {max(_BLOCK_MIN, int(block * share) // 16 * 16) for share in _BLOCK_SHARES} | {block}
-    blocks = sorted((b for b in blocks if b <= block and state % b == 0), reverse=True)
+    page = config.PAGE_LENGTH
+    blocks = {max(_BLOCK_MIN, int(block * s) // page * page) for s in _BLOCK_SHARES} | {block}
+    blocks = sorted((b for b in blocks if b <= block), reverse=True)
     states = [
         {"BLOCK_LENGTH": b, "STATE_LENGTH": length}
         for b in blocks
-        for length in _shares(state, _STATE_SHARES, b)
+        for length in _shares(state, _STATE_SHARES, page)
     ]
     return (
         states,

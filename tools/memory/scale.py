@@ -22,8 +22,8 @@ def by_replicas(config):
 
 def by_state(config):
     """[{"state", "model", "regions", "measured", "exact"}, ...]"""
-    block = config.BLOCK_LENGTH
-    lengths = [max(1, kib * 1024 // block) * block for kib in STATE_KIB]
+    page = config.PAGE_LENGTH
+    lengths = [max(1, kib * 1024 // page) * page for kib in STATE_KIB]
     return [{"state": n} | figures(varied(config, STATE_LENGTH=n)) for n in lengths]
 
 

@@ -29,6 +29,14 @@ class Job:
     campaign: str = "swarm"
     rounds: int = None
     durable: str = None
+    read_only: bool = False
+    tentative: bool = False
+
+    @property
+    def options(self):
+        """Constants of the configuration that it changes."""
+        chosen = {"READ_ONLY": self.read_only, "TENTATIVE": self.tentative}
+        return {name: True for name, is_on in chosen.items() if is_on}
 
     @property
     def course(self):
@@ -50,8 +58,10 @@ class Job:
             words.append("--radio ideal")
         if self.faults is not None:
             words.append("--faults " + (",".join(str(i) for i in self.faults) or "none"))
-        if not self.with_primary:
-            words.append("--spare-primary")
+        flags = (self.with_primary, "--spare-primary"), (not self.read_only, "--read-only")
+        for is_off, flag in (*flags, (not self.tentative, "--tentative")):
+            if not is_off:
+                words.append(flag)
         return " ".join(words)
 
 
@@ -81,6 +91,7 @@ def simulated(job, trace=None):
         trace=trace,
         command=job.command(),
         **service,
+        **job.options,
     )
     result = Result(job)
     try:
@@ -131,7 +142,8 @@ def shrunk(result):
     if job.script or result.violation is None:
         return result
     service = load_service(job.service)
-    sim = Sim(job.seed, job.replicas, radio=job.radio, durable=job.durable, **service)
+    chosen = service | job.options
+    sim = Sim(job.seed, job.replicas, radio=job.radio, durable=job.durable, **chosen)
     plan = job.course.plan(sim, replace(job, faults=None))
     if plan is None:
         return result

@@ -27,7 +27,7 @@ class Liveness:
         late = [h for h in handles if sim.abstains(h.client)]
         handles = [h for h in handles if h not in late]
         if not handles:
-            handles = [sim.submit(self._some_client(), sim.sample_operation())]
+            handles = [sim.submit(self._some_client(), sim.sample_operation(), False)]
         self._answers(handles, ms)
         answered_ms = sim.now_ms - begin
         self._settle(ms)
@@ -39,6 +39,9 @@ class Liveness:
         self._rejoin(ms)
         self._answers(late, ms)
         self._deciding_votes(ms)
+        if not sim.run_until(lambda: not sim.oracles.linear.early, ms):
+            sim.oracles.linear.check_survival()
+        self._settle(ms)
         sim.oracles.check_survival()
         return {
             "operations": len(handles),
@@ -83,7 +86,7 @@ class Liveness:
             return
         for _ in range(2 * sim.config.CHECKPOINT_INTERVAL):
             self.operations_to_settle += 1
-            handle = sim.submit(self._some_client(), sim.sample_operation())
+            handle = sim.submit(self._some_client(), sim.sample_operation(), False)
             if sim.run_until(lambda h=handle: h.done, ms) and sim.run_until(is_level, ms // 8):
                 return
         where = ", ".join(f"R{i} {sim.executed(i)}" for i in ids)
@@ -100,7 +103,7 @@ class Liveness:
             if sim.run_until(is_done, 2 * sim.config.STATUS_MS):
                 break
             self.operations_to_rejoin += 1
-            handle = sim.submit(self._some_client(), sim.sample_operation())
+            handle = sim.submit(self._some_client(), sim.sample_operation(), False)
             sim.run_until(lambda handle=handle: handle.done, ms)
             self._settle(ms)
         if not sim.run_until(is_done, 2 * sim.config.STATUS_MS):
@@ -123,7 +126,7 @@ class Liveness:
                 for other in range(len(sim.world.hals)):
                     if other != i:
                         sim.world.cut |= {(i, other), (other, i)}
-            handle = sim.submit(client, sim.sample_operation())
+            handle = sim.submit(client, sim.sample_operation(), False)
             done = sim.run_until(lambda handle=handle: handle.done, ms)
             sim.world.cut = before
             if not done:

@@ -42,6 +42,11 @@ def count(prefix=""):
     return _encoded(kv_format.encode_count, _octets(prefix))
 
 
+def is_read(operation):
+    """Whether it changes nothing."""
+    return operation[:1] in (b"\x02", b"\x06", b"\x07")  # GET, SCAN, COUNT
+
+
 def sample(random, length_max=256):
     """Any of them on one of eight keys, mostly short; `random` is a random.Random."""
     key = b"k%d" % random.randrange(8)

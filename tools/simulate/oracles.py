@@ -3,11 +3,13 @@
 S1   one batch digest per executed seqno, over all correct replicas, for ever
 S2   executed histories are prefixes of one chain
 S3   a correct client's executed command was submitted by it; at most once, in client order
-S4   every reply, of a replica or accepted by a client, is that of a reference state machine
+S4   every reply, of a replica or accepted by a client, is that of a reference state machine;
+     what clients are told is linearizable (linear.py)
 S5   on the air no correct identity says two things about one (type, view, seqno), or votes in a
      lower view than before, and its VIEW-CHANGEs name what it prepared and accepted; over all
      its boots if its memory is durable and was trusted when it started, else since its last
-     start. Who abstains says nothing, and has rejoined behind all that it voted for
+     start. Who abstains says nothing, no early reply either, and has rejoined behind all that it
+     voted for
 S6   the digest of a checkpoint and the state's bytes are those of the others and the reference
 S7   low marks rise, in whole intervals, and only with evidence that this replica has heard:
      2f + 1 matching CHECKPOINTs, or what f + 1 call stable; never more than W open slots
@@ -28,7 +30,9 @@ import traceback
 from tinybft import faults, wire
 from tinybft.execution import SERVICE_FAILED
 from tinybft.octets import get_u16, get_u32
+from tinybft.reads import Guarded
 from tinybft.service import AppState, Context, Service
+from tools.simulate.linear import Linear
 
 _VOTES = (
     wire.PRE_PREPARE,
@@ -108,6 +112,7 @@ class Witness(Service):
         self.core = None
         self._service = service
         self._noted = []  # [seqno, Batch, [Ran, ...]]
+        self._ahead = None  # the same, of what is tentative
 
     def setup(self, state):
         self._service.setup(state)
@@ -130,14 +135,34 @@ class Witness(Service):
         return reply_length
 
     def _note(self, ctx, op, reply):
-        if not self._noted or self._noted[-1][0] != ctx.seqno:
-            self._noted.append([ctx.seqno, batch_in_slot(self.core, ctx.seqno), []])
+        core = self.core
+        if core.reads and ctx is core.reads.context:
+            return  # clients show whether that was right
         time = (ctx.time_s, ctx.time_ms, ctx.read_only)
         reply = bytes((SERVICE_FAILED,)) if reply is None else reply
-        self._noted[-1][2].append(Ran(ctx.client_id, op, reply, time))
+        ran = Ran(ctx.client_id, op, reply, time)
+        if core.tentative and core.tentative.repeats:
+            return  # what comes after it shows whether that was right
+        self._look_ahead()
+        if core.tentative and core.tentative.ahead == ctx.seqno:
+            self._ahead = self._ahead or [ctx.seqno, batch_in_slot(core, ctx.seqno), []]
+            self._ahead[2].append(ran)
+            return
+        if not self._noted or self._noted[-1][0] != ctx.seqno:
+            self._noted.append([ctx.seqno, batch_in_slot(core, ctx.seqno), []])
+        self._noted[-1][2].append(ran)
+
+    def _look_ahead(self):
+        """What was tentative is committed, or undone."""
+        ahead = self._ahead
+        if ahead and self.core.tentative.ahead != ahead[0]:
+            self._ahead = None
+            if self.core.progress.last_executed >= ahead[0]:
+                self._noted.append(ahead)
 
     def taken(self):
         """[(seqno, Batch, [Ran, ...]), ...] since the last call."""
+        self._look_ahead()
         noted = self._noted
         if noted:
             self._noted = []
@@ -161,7 +186,7 @@ class Reference:
     def __init__(self, config, service):
         self._state = _PlainState(config.STATE_LENGTH)
         self._app = AppState(self._state)
-        self._service = service()
+        self._service = Guarded(service()) if config.READ_ONLY else service()
         self._service.setup(self._app)
         self._service.genesis(self._app)
         self._op = bytearray(config.MESSAGE_LENGTH_MAX)
@@ -186,6 +211,17 @@ class Reference:
 
     def digest(self):
         return hashlib.sha256(self._state.octets).digest()
+
+    def content(self):
+        return bytes(self._state.octets)
+
+    def read(self, octets, client, op, seqno, time):  # noqa: PLR0913 - what an operation needs
+        """The reply to a read on a state as `content` gave it."""
+        kept = self.content()
+        self._state.octets[:] = octets
+        reply = self.execute(client, op, seqno, (*(time or (0, 0))[:2], True))
+        self._state.octets[:] = kept
+        return reply
 
 
 class _Mark:
@@ -232,7 +268,8 @@ class Oracles:
         self._prepared = {}  # replica: {seqno: (view, digest) of its last COMMIT}
         self._accepted = {}  # replica: {seqno: {digest: view} of what it proposed or PREPAREd}
         self._held = {}  # device: highest checkpoint that it said it holds
-        self.acknowledged = 0  # highest seqno of which a client accepted a reply
+        self.linear = Linear(self.reference, self._fail)
+        self._is_early = config.READ_ONLY or config.TENTATIVE
         self._root = bytearray(32)
 
     def _fail(self, oracle, words):
@@ -242,6 +279,8 @@ class Oracles:
 
     def submitted(self, handle):
         self._submitted[handle.client, handle.request_id] = handle.op
+        if self._sim.is_correct_client(handle.client):
+            self.linear.begun((handle.client, handle.request_id))
 
     def booting(self, hal):
         """A device starts. Without durable memory, nobody holds it to what it said before."""
@@ -384,7 +423,8 @@ class Oracles:
         mark.executed = executed
         for i in range(first, executed // self._interval + 1):
             self._look_at_checkpoint(number, core, i * self._interval)
-        if executed % self._interval == 0 and not core.transfer.running:
+        is_ahead = core.tentative and core.tentative.ahead
+        if executed % self._interval == 0 and not core.transfer.running and not is_ahead:
             self._compare_states(number, core, executed)
             if hal.node.memory.bytes_reserved() != mark.regions:
                 self._fail("S9", f"regions of R{number} changed their size")
@@ -450,6 +490,8 @@ class Oracles:
             table.pop(seqno - _CHAIN_LENGTH_MAX, None)
         if seqno % self._interval == 0:
             self._state_at[seqno] = self.reference.digest()
+        if self._is_early:
+            self.linear.extended(seqno, ran)
 
     def _run_reference(self, number, seqno, request_id, mine):
         client = mine.client
@@ -459,7 +501,8 @@ class Oracles:
                 words = f"request {request_id} that {client} did not submit"
                 self._fail("S3", f"R{number} executed in {seqno} {words}: {mine.op[:16].hex()}")
         reply = self.reference.execute(client, mine.op, seqno, mine.time)
-        self._expected[client, request_id] = reply, seqno
+        if not self.linear.committed((client, request_id), reply, seqno):
+            self._expected[client, request_id] = reply, seqno
         self.operations += 1
         if reply != mine.reply:
             replies = f"{mine.reply[:16].hex()} instead of {reply[:16].hex()}"
@@ -467,17 +510,24 @@ class Oracles:
 
     def answered(self, handle):
         """A client accepted a reply (S4)."""
-        if not self._sim.is_correct_client(handle.client) or handle.read_only:
+        if not self._sim.is_correct_client(handle.client):
             return
         key = handle.client, handle.request_id
         expected, seqno = self._expected.pop(key, (None, 0))
+        if handle.unordered:
+            self.operations += 1
+            self.linear.told_at_once(key, handle.op, handle.reply)
+            return
+        if expected is None and self._sim.config.TENTATIVE:
+            self.linear.told_early(key, handle.reply)
+            return
         if expected is None:
             words = f"accepted {handle.reply[:16].hex()} that no correct replica computed"
             self._fail("S4", f"client {handle.client}, request {handle.request_id}: {words}")
         if expected != handle.reply:
             replies = f"{handle.reply[:16].hex()} instead of {expected[:16].hex()}"
             self._fail("S4", f"client {handle.client}, request {handle.request_id}: {replies}")
-        self.acknowledged = max(self.acknowledged, seqno)
+        self.linear.told_ordered(key, seqno)
 
     # S8
 
@@ -493,11 +543,12 @@ class Oracles:
     def check_survival(self):
         """All correct replicas that are on have executed what clients accepted. Ask when they
         are level."""
+        self.linear.check_survival()
         for i in self._sim.correct_replicas():
             executed = self._sim.executed(i)
-            if executed < self.acknowledged:
+            if executed < self.linear.told:
                 words = f"R{i} stands at {executed}, a client accepted a reply of"
-                self._fail("S8", f"{words} {self.acknowledged}")
+                self._fail("S8", f"{words} {self.linear.told}")
 
     def refused(self, hal, error):
         """A node does not start because of what its memory holds."""
@@ -594,6 +645,7 @@ class Oracles:
         """A message leaves a device: what does its identity commit itself to?"""
         number = hal.number
         if not self._is_statement(number, message):
+            self._look_at_reply(number, message)
             return
         kind, view, seqno = message[1], wire.view(message), wire.seqno(message)
         if kind != wire.CHECKPOINT and self._sim.abstains(number):
@@ -616,6 +668,14 @@ class Oracles:
             self._fail("S5", f"R{number} says two things: {what}: {digests}")
         if len(said) > _SAID_COUNT_MAX:
             self._said[number] = dict(list(said.items())[_SAID_COUNT_MAX // 2 :])
+
+    def _look_at_reply(self, number, message):
+        """An early reply says what its sender has prepared."""
+        is_reply = len(message) >= wire.HEADER_LENGTH and message[1] == wire.REPLY
+        if is_reply and number < self._n and number not in self._sim.faulty:
+            early = wire.flags(message) & (wire.FLAG_TENTATIVE | wire.FLAG_UNORDERED)
+            if early and self._sim.abstains(number):
+                self._fail("S5", f"R{number} abstains, but sends an early reply")
 
     def _note_vote(self, number, kind, view, seqno, digest):
         if kind == wire.COMMIT:

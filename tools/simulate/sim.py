@@ -69,6 +69,7 @@ class Handle:
         self.reply = None
         self.latency_ms = None
         self.lost = False
+        self.unordered = False  # a read that was answered at once
 
     def __repr__(self):
         state = "done" if self.done else "lost" if self.lost else "open"
@@ -153,14 +154,19 @@ class Sim(Power):
 
     # --- clients ---
 
-    def submit(self, client, op, read_only=False):
-        """Have `client` request `op` (bytes, or text); queued behind what it waits for."""
+    def submit(self, client, op, read_only=None):
+        """Have `client` request `op` (bytes, or text); queued behind what it waits for.
+
+        read_only: None means that it is if it only reads and the configuration has the option.
+        """
         if not 0 <= client < self.client_count:
             raise ValueError(f"client {client}: ids are 0..{self.client_count - 1}")
         op = op.encode() if isinstance(op, str) else bytes(op)
         if len(op) > self.config.REQUEST_LENGTH_MAX:
             limit = self.config.REQUEST_LENGTH_MAX
             raise ValueError(f"operation of {len(op)} bytes, request_length_max is {limit}")
+        if read_only is None:
+            read_only = self.config.READ_ONLY and self._is_read(op)
         handle = Handle(client, op, read_only, self.now_ms)
         if len(self.handles) > _HANDLES_KEPT:
             self.handles = [h for h in self.handles if not (h.done or h.lost)]
@@ -187,11 +193,11 @@ class Sim(Power):
 
     def _begin(self, hal, handle):
         node = hal.node
-        before = wire.seqno(node.memory.client)
+        before = wire.seqno(node.client.request)
         try:
             node.start(handle.op, handle.read_only)
         finally:  # the request may have left when power is lost amid this
-            handle.request_id = wire.seqno(node.memory.client)
+            handle.request_id = wire.seqno(node.client.request)
             if handle.request_id != before:
                 self.oracles.submitted(handle)
 
@@ -202,6 +208,7 @@ class Sim(Power):
             self._outstanding[client_id] = None
             handle.reply = bytes(client.reply[: client.reply_length])
             handle.latency_ms = self.now_ms - handle.submitted_ms
+            handle.unordered = client.is_unordered
             handle.done = True
             self._finished.append(handle)
 
@@ -555,6 +562,13 @@ class Sim(Power):
         if self._service is KeyValueStore:
             return operations.sample(draw, self.config.REQUEST_LENGTH_MAX)
         return draw.randbytes(draw.randrange(1, min(32, self.config.REQUEST_LENGTH_MAX)))
+
+    def _is_read(self, op):
+        """Whether the service says so: by `is_read(op)`; of the key-value store it is known."""
+        if self._service is KeyValueStore:
+            return operations.is_read(op)
+        is_read = getattr(self._service, "is_read", None)
+        return bool(is_read and is_read(op))
 
     # --- observers ---
 
