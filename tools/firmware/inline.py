@@ -199,6 +199,14 @@ class _Sites(ast.NodeVisitor):
     def visit_JoinedStr(self, node):
         """Python 3.11 does not say where its parts are."""
 
+    def visit_UnaryOp(self, node):
+        """Viper negates objects, as a call gives, but no numbers."""
+        is_kept = self._in_viper and isinstance(node.op, ast.Not)
+        if is_kept and isinstance(node.operand, ast.Call):
+            self.generic_visit(node.operand)
+        else:
+            self.visit(node.operand)
+
     def visit_Call(self, node):
         short, receiver = self._called(node)
         if short is not None:

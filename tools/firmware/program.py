@@ -60,10 +60,14 @@ class References:
 
 
 class Program:
-    """`texts`: {module: source}; `config`: its attributes decide tests of the configuration."""
+    """`texts`: {module: source}; `config`: its attributes decide tests of the configuration.
 
-    def __init__(self, texts, config):
+    hidden: modules that no source has a name for, so what is in them is no attribute.
+    """
+
+    def __init__(self, texts, config, hidden=()):
         self.config = config
+        self.hidden = set(hidden)
         self.modules = {name: Module(name, text) for name, text in texts.items()}
         self.importers = {}  # (module, name): [(module, alias), ...]
         self.for_modules = set()  # (module, alias) of another module
@@ -269,7 +273,8 @@ class Reach:
         """
         if name in self.loads[module]:
             return True
-        if name in self.attributes and (module, name) not in self.program.for_modules:
+        is_attribute = (module, name) not in self.program.for_modules
+        if is_attribute and module not in self.program.hidden and name in self.attributes:
             return True
         return any(self.needs(*user) for user in self.program.importers.get((module, name), ()))
 
