@@ -100,6 +100,28 @@ def test_a_short_function_is_an_expression(call, expression):
     assert inlined(texts)["u"] == f"from p import a\nz = {expression}\n"
 
 
+NOTHING = """
+def _nothing(_self, _first=None):
+    \"\"\"Nothing.\"\"\"
+class Volatile:
+    write = _nothing
+    note = _nothing
+class Core:
+    def make(self):
+        self.durability = self._durability()
+    def _durability(self):
+        if not False:
+            return Volatile()
+        return Durability()
+"""
+
+
+def test_what_does_nothing_and_what_is_decided_are_expressions():
+    texts = inlined({"a": NOTHING, "u": "core.durability.note(1)\nx.write(2)\n"})
+    assert texts["u"] == "(None)\nx.write(2)\n"  # streams have a write, too
+    assert "        self.durability = (Volatile())" in texts["a"]
+
+
 METHODS = """
 from b import word
 class A:
@@ -281,8 +303,7 @@ def test_the_boot_gives_back_what_it_alone_needed(staged):
     exec((folder / "hal" / "boot_only.py").read_text(encoding="utf-8"), given)
     rows = {name: (names, dict(classes)) for name, names, classes in given["NAMES"]}
     names, classes = rows["tinybft.parts"]
-    assert "Core" in names and "Client" in names and "advance_agreement" not in names
+    assert "Core" in names and "advance_agreement" not in names
     assert "_init_agreement" in classes["Core"] and "on_pre_prepare" not in classes["Core"]
-    assert "__init__" in classes["Client"] and "submit" not in classes["Client"]
     assert "tinybft.state" in given["MODULES"] and "tinybft.node" not in given["MODULES"]
     assert ("tinybft/durability.py" in files) == config.DURABLE

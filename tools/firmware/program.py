@@ -120,6 +120,13 @@ class Program:
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             value = self.decided(test.operand)
             return None if value is None else (not value[0],)
+        if isinstance(test, ast.BoolOp):
+            values = [self.decided(one) for one in test.values]
+            ends = (isinstance(test.op, ast.Or),)
+            for value in values:
+                if value is not None and bool(value[0]) == ends[0]:
+                    return ends
+            return None if None in values else (not ends[0],)
         if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq | ast.NotEq):
             left, right = self.decided(test.left), self.decided(test.comparators[0])
             if left is not None and right is not None:

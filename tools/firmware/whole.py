@@ -384,33 +384,34 @@ class _Rewritten:
             if id(node) in done:
                 continue
             if isinstance(node, ast.Assign) and len(node.targets) == 1:
-                span = self._assignment(node, names)
+                found = self._assignment(node, names)
                 of = (node.targets[0], node.value.func) if self._is_made(node) else (node,)
             elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
-                span, of = self._call(node, names, functions), (node.func,)
+                found, of = self._call(node, names, functions), (node.func,)
             else:
-                span, of = self._attribute(node, names), ()
-            if span is not None:
-                spans.append(span)
+                found, of = self._attribute(node, names), ()
+            spans += found
+            if found:
                 done |= {id(inner) for one in of for inner in ast.walk(one)}
         return spans
 
     def _assignment(self, node, names):
         if self._is_made(node):
-            return _Span(node, node.value.func, f"self.{self._final[_creation(node), '__init__']}")
+            text = f"self.{self._final[_creation(node), '__init__']}"
+            return [_Span(node, node.value.func, text), _Behind(node.value, node)]
         is_dropped = self._is_dropped(node.targets[0], node.value, names)
-        return _Span(node, node, "pass") if is_dropped else None
+        return [_Span(node, node, "pass")] if is_dropped else []
 
     def _call(self, node, names, functions):
         key = (self._program.type_of(node.func.value, names), node.func.attr)
         if key not in functions:
-            return None
+            return []
         text = f"{self._final[key]}({self._text(node.func.value, names)}"
-        return _Span(node.func, node.func, text + (", " if node.args else ""), 1)
+        return [_Span(node.func, node.func, text + (", " if node.args else ""), 1)]
 
     def _attribute(self, node, names):
         new = self._suffix(node, names) if isinstance(node, ast.Attribute) else None
-        return None if new is None else _Suffix(node, new)
+        return [] if new is None else [_Suffix(node, new)]
 
     def _is_made(self, node):
         made = _creation(node)
@@ -495,6 +496,14 @@ class _Suffix(_Span):
     def __init__(self, node, text):
         super().__init__(node, node, text)
         self.lineno, self.col_offset = node.value.end_lineno, node.value.end_col_offset
+
+
+class _Behind(_Span):
+    """What a statement has behind its value: the parenthesis around that."""
+
+    def __init__(self, value, node):
+        super().__init__(node, node, "")
+        self.lineno, self.col_offset = value.end_lineno, value.end_col_offset
 
 
 def _head(function, final):
