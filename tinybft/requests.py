@@ -238,6 +238,8 @@ class Replies:
         put_u16(self._buf, client * _REPLIED_LENGTH + _RESULT_LENGTH, length)
         self._bulk.put(client * self._bulk.stride, buf, 0, end)
         designated = (number + client) % self._replica_count == core.progress.replica_id
+        if client < self._replica_count and not self.flags:
+            return  # its own replica executes it too; if that is behind, its retry brings this
         if designated or length <= RESULT_INLINE_MAX:
             core.post.unicast_single(client, buf, end)
         else:

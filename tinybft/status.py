@@ -41,6 +41,8 @@ class Status:
         self.core = core
         self._repair_ms = config.REPAIR_MS
         self._idle_ms = config.STATUS_MS
+        self._patience = 1 if config.STAGGER_MS else _PATIENCE
+        self._evident = 3 if config.STAGGER_MS else 1  # rounds in which evidence hastens the next
         self._interval = config.CHECKPOINT_INTERVAL
         self._checkpoint_count = config.CHECKPOINT_COUNT - 1
         self._mask_length = core.wire.mask_length
@@ -69,15 +71,16 @@ class Status:
         if not self._waiting:
             self._waiting = True
             self._restart()
-        elif int(self._round) > _PATIENCE:
-            self._round = _PATIENCE
+        elif int(self._round) > int(self._patience):
+            self._round = self._patience
             self.delay = self._base_delay()
 
     @micropython.native
     def on_evidence(self):
         """Others are further: what is missing here was lost, it is not merely late."""
-        soon = elapsed(self.core.progress.now, self.since) + (self._repair_ms + 1) // 2
-        if self._round == 0 and soon < self.delay:
+        soon = elapsed(self.core.progress.now, self.since)
+        soon += (self._repair_ms + 1) // 2 << self._round
+        if self._round < self._evident and soon < self.delay:
             self.delay = soon
 
     def _on_news(self, seqno):
@@ -96,6 +99,8 @@ class Status:
                 self._smoothed = passed * _SMOOTHING
         self._waiting = self.has_open_work()
         self._restart()
+        if self.core.turns and self.core.turns.lacks_checkpoint():
+            self.on_evidence()
 
     @micropython.native
     def _restart(self):
@@ -106,8 +111,13 @@ class Status:
             self.delay = self._base_delay()
 
     @micropython.native
+    def usual_ms(self):
+        """How long it takes from work to progress, at most."""
+        return self._repair_ms + self._smoothed // _SMOOTHING
+
+    @micropython.native
     def _base_delay(self):
-        base = self._repair_ms + self._smoothed // _SMOOTHING
+        base = self.usual_ms()
         return min(base + self.core.random.below(1 + base // 2), self._idle_ms)
 
     @micropython.native
@@ -120,7 +130,8 @@ class Status:
             return True
         if self.core.handover.reagreeing and self.core.handover.is_reagreeing():
             return True
-        if executed // self._interval * self._interval > progress.low_mark:
+        is_said = not (self.core.turns and self.core.turns.has_checkpoint())
+        if is_said and executed // self._interval * self._interval > progress.low_mark:
             return True
         return self.core.checkpoints.find_target() >= 0
 
@@ -140,7 +151,8 @@ class Status:
         core.agreement.reconsider()
         core.view_change.consider_courtesy(now)
         self._waiting = self.has_open_work()
-        self.send()
+        if not (core.turns and core.turns.propose_again()):
+            self.send()
         self.since = now
         if not self._waiting:
             self.delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
@@ -149,8 +161,8 @@ class Status:
             core.requests.relay(self._round)
         self._round = min(self._round + 1, _ROUND_MAX)
         self.delay = self._base_delay()
-        if self._round > _PATIENCE and not core.transfer.running:
-            self.delay = min(self.delay << min(self._round - _PATIENCE, 12), self._idle_ms)
+        if self._round > self._patience and not core.transfer.running:
+            self.delay = min(self.delay << min(self._round - self._patience, 12), self._idle_ms)
         if core.transfer.running:
             core.transfer.ask_again()
         else:
@@ -251,13 +263,19 @@ class Status:
     def _answer_checkpoints(self, buf, at, sender, their_low):
         core = self.core
         progress = core.progress
-        if their_low < progress.low_mark:
+        most = progress.high_mark()
+        if core.turns and wire.status_round(buf) < 2:
+            executed = wire.status_last_executed(buf)
+            if core.slots.find(executed + 1) >= 0:
+                most = executed  # it can go on by batches: checkpoints behind them can wait
+        if their_low < progress.low_mark <= most:
             core.checkpoints.send(progress.low_mark, sender, 0)
         for i in range(1, self._checkpoint_count + 1):
             number = their_low + i * self._interval
             voters = wire.get_mask(buf, at, self._mask_length)
             at += self._mask_length
-            if number > progress.low_mark and not voters >> progress.replica_id & 1:
+            is_wanted = progress.low_mark < number <= most
+            if is_wanted and not voters >> progress.replica_id & 1:
                 core.checkpoints.send(number, sender, 0)
 
     def _answer_slots(self, buf, count, sender, their_low):
@@ -317,10 +335,10 @@ class Status:
         core = self.core
         if turn and core.slots.request_count(base):
             core.batches.send(base, sender)
-        if not core.progress.is_primary():
-            core.agreement.send_vote(wire.PREPARE, base, sender)
         if core.slots.has(base, PREPARED):
             core.agreement.send_vote(wire.COMMIT, base, sender)
+        elif not core.progress.is_primary():
+            core.agreement.send_vote(wire.PREPARE, base, sender)
 
     def _answer_slot(self, base, buf, at, sender, turn):
         core = self.core
@@ -336,7 +354,8 @@ class Status:
             elif missing:
                 core.batches.send_bodies(base, missing, sender)
         prepares = wire.get_mask(buf, at + 3, self._mask_length)
-        if not (state & PREPARED or core.progress.is_primary() or prepares >> me & 1):
+        said = core.slots.has(base, PREPARED) or core.progress.is_primary()  # by COMMIT: it counts
+        if not (state & PREPARED or said or prepares >> me & 1):
             core.agreement.send_vote(wire.PREPARE, base, sender)
         self._answer_commit(base, buf, at, sender)
 
