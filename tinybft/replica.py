@@ -234,9 +234,8 @@ class Replica:
             status.ask(now)
             expired = True
         turns = core.turns
-        if turns:
-            if turns.tick(now):
-                expired = True
+        if turns and turns.tick(now):
+            expired = True
         if expired:
             self._settle()
 

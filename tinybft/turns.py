@@ -136,6 +136,8 @@ class Turns:
         base = core.slots.find(number)
         if base < 0 or core.status.asked() or core.slots.prepares(base):
             return False
+        if not core.slots.has(base, ACCEPTED) or not core.slots.request_count(base):
+            return False  # after a restart its digest may be all that is known
         core.batches.send(base, -1)
         return True
 

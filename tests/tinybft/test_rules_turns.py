@@ -289,6 +289,19 @@ def test_primary_repeats_a_proposal_that_nobody_answers():
     assert len(bench.sent(wire.PRE_PREPARE, -1)) == 2 and bench.sent(wire.STATUS)
 
 
+def test_primary_repeats_no_proposal_of_which_it_knows_the_digest_alone():
+    """After a restart: the batch is written when the PRE-PREPARE has left."""
+    bench = on_air(own_id=0)
+    bench.feed(bench.request(CLIENT, 1, b"\x04x"))
+    slots = bench.core.slots
+    base = slots.find(1)
+    slots.drop_batch(base)
+    slots.buf[slots.batch_at(base) + 6] = 0
+    for _ in range(REPAIR // 2 + STAGGER):
+        bench.tick(1)
+    assert len(bench.sent(wire.PRE_PREPARE)) == 1 and bench.sent(wire.STATUS)
+
+
 def test_primary_that_was_answered_asks():
     bench = on_air(own_id=0)
     bench.feed(bench.request(CLIENT, 1, b"\x04x"))
