@@ -155,7 +155,7 @@ def staged(folder, group):
     write_keys(load(group.config), group.run_dir / "keys", CLIENT + 1)
     source = folder / "source"
     main, service = EXAMPLE / "main.py", EXAMPLE / "booking.py"
-    stage(source, group.config, "VIRT_RV32", main, [service])
+    stage(source, group.config, "VIRT_RV32", main, [service], lean=False)  # for another HAL
     return source
 
 

@@ -383,6 +383,6 @@ def test_oracle_s7_sees_a_window_that_moves_back_over_a_restart():
 def test_oracle_s8_misses_what_a_client_accepted():
     sim = make(12)
     fill(sim)
-    sim.oracles.acknowledged = highest(sim) + 1
+    sim.oracles.linear.told = highest(sim) + 1
     with pytest.raises(Violation, match="S8"):
         sim.oracles.check_survival()

@@ -40,7 +40,7 @@ def test_a_slow_bus_costs_latency():
     in_ram = power_figures.latencies(power_figures.group("ram", 1), 1, None, name, count)
     mirrored = power_figures.group("mirror", 1)
     slow = power_figures.latencies(mirrored, 1, 400000, name, count)
-    assert min(slow) > min(in_ram) + write_us(900) / 1000
+    assert min(slow) > min(in_ram) and sum(slow) > sum(in_ram) + count * write_us(900) / 1000
 
 
 def test_json_and_table(capsys, monkeypatch):

@@ -416,11 +416,12 @@ def test_f11_proposes_outside_the_window(seed):
     recover(sim, (0,))
 
 
+@pytest.mark.parametrize("pipeline", [1, 2])
 @pytest.mark.parametrize("seed", SEEDS)
-def test_f11_leaves_gaps(seed):
+def test_f11_leaves_gaps(seed, pipeline):
     """The first seqno is never proposed: the next view fills it with nothing and keeps what was
-    prepared behind it."""
-    sim = Sim(seed)
+    prepared behind it; beyond the pipeline nothing was, and the request becomes the first."""
+    sim = Sim(seed, PIPELINE=pipeline)
     heard = Heard(sim)
     sim.byzantine(0)
 
@@ -435,8 +436,9 @@ def test_f11_leaves_gaps(seed):
     handle = execute(sim, ms=3000)
     assert {wire.seqno(m) for m in heard.of("PRE-PREPARE", 1, 0) if wire.view(m) == 0} == {2}
     assert views(sim) == [1, 1, 1]
-    assert sim.run_until(lambda: sim.executed(1) >= 2, 1000)
-    assert sim.oracles.chain[1][1] == [] and len(sim.oracles.chain[2][1]) == 1
+    assert sim.run_until(lambda: sim.executed(1) >= pipeline, 1000)
+    ran = [len(sim.oracles.chain[seqno][1]) for seqno in range(1, pipeline + 1)]
+    assert ran == [0, 1][2 - pipeline :]
     assert handle.reply == b"\x001"
     recover(sim, (0,))
 

@@ -57,7 +57,6 @@ def test_it_never_listens_longer_than_the_hour_has():
     [
         (("--rate", "100000", *GIVEN), "would take 5000 s of each hour's 3600"),
         (("--mbit", "3"), "choose one of 1, 2, 5.5"),
-        (("--name", "n25"), "n = 25 is not simulated"),
         (("--name", "smallest"), "request_length_max = 16"),
         (("--length", "5000"), "request_length_max = 1024"),
     ],

@@ -22,13 +22,14 @@ _TAKEN = {"tinybft", "hal", "main", "boot", "_boot"}
 
 
 def stage(  # noqa: PLR0913 - what a firmware is made of
-    folder, config_path, board, main=None, includes=(), measured=None
+    folder, config_path, board, main=None, includes=(), measured=None, lean=True
 ):
     """Lay out the sources in `folder` anew; returns the path of the manifest to build with.
 
     main: a file that takes the place of the board's main.py. includes: modules (files) and
     packages (folders), frozen under their own names. measured: the main.py whose firmware the
-    given main only measures (lean.py). Raises Refusal before anything is written.
+    given main only measures (lean.py). lean=False: sources as they are. Raises Refusal before
+    anything is written.
     """
     folder = Path(folder).absolute()
     text = generate(config_path)
@@ -51,7 +52,8 @@ def stage(  # noqa: PLR0913 - what a firmware is made of
         (folder / "tinybft" / "config.py").write_text(text, encoding="utf-8")
         manifest = folder / "firmware.py"
         manifest.write_text(_manifest(board, includes), encoding="utf-8")
-        make_lean(folder, manifest, measured)
+        if lean:
+            make_lean(folder, manifest, measured)
     except OSError as error:
         raise Refusal(
             f"{error.filename}: {error.strerror}; firmware is staged in {folder}: make room"
