@@ -306,8 +306,8 @@ class Agreement:
         """Mask of the backups that accepted the slot's batch. Who says COMMIT has accepted it, and
         durably: that says all that its PREPARE does. The primary's never counts."""
         slots = self.slots
-        mask = uint(slots.prepares(base)) | uint(slots.commits(base))
-        return mask & ~(uint(1) << int(self.core.progress.primary()))
+        commits = uint(slots.commits(base)) & ~(uint(1) << int(self.core.progress.primary()))
+        return uint(slots.prepares(base)) | commits
 
     @micropython.viper
     def _vote(self, kind: int, base: int):
