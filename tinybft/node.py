@@ -72,7 +72,7 @@ class Node:
         self.stopped = ""
         self.error = None
         self.in_background = False
-        self._wire = Wire(config)
+        self._wire = None if is_replica else Wire(config)
         self._received = memory.received
         self.auth = Authenticator(config, self.node_id, hal.crypto)
         seed = bytearray(4)

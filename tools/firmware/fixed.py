@@ -14,8 +14,11 @@ _POINTERS = ("ptr", "ptr8", "ptr16", "ptr32")
 _SMALL = range(-0x20000000, 0x20000000)  # what a 32-bit MicroPython needs no object for
 
 
-def fixed(texts, config):
-    """{module: source}; such fields are numbers, stored no more where nobody reads them."""
+def fixed(texts, config, as_they_are=()):
+    """{module: source}; such fields are numbers, stored no more where nobody reads them.
+
+    as_they_are: modules whose reads stay.
+    """
     trees = {name: ast.parse(text) for name, text in texts.items()}
     stored = _stored(trees)
     values = {}  # (module, class): {field: number}
@@ -38,7 +41,9 @@ def fixed(texts, config):
         if name.isupper() and type(value) in (int, bool) and value in _SMALL
     }
     texts = {
-        name: _read(texts[name], tree, name, values, alone, constants)
+        name: texts[name]
+        if name in as_they_are
+        else _read(texts[name], tree, name, values, alone, constants)
         for name, tree in trees.items()
     }
     return _without_stores(texts, values)

@@ -61,9 +61,9 @@ class _Short:
         self.name = node.name
         self.parameters = [argument.arg for argument in node.args.args]
         self.defaults = node.args.defaults
-        self.expression = getattr(node.body[-1], "value", None)
-        if not isinstance(node.body[-1], ast.Return) or self.expression is None:
-            self.expression = ast.Constant(None)  # it does nothing
+        returned = _returned(node)
+        self.does_nothing = returned is None
+        self.expression = ast.Constant(None) if returned is None else returned
         names = [one.id for one in ast.walk(self.expression) if isinstance(one, ast.Name)]
         self.uses = {name: names.count(name) for name in self.parameters}
         self.free = {name for name in names if name not in self.parameters}
@@ -86,11 +86,9 @@ def _functions(trees):
             if isinstance(node, ast.Attribute) and not isinstance(node.ctx, ast.Load):
                 stored.add(node.attr)
             elif isinstance(node, ast.ClassDef):
-                for one in node.body:
-                    if isinstance(one, ast.Assign):
-                        stored |= {getattr(target, "id", "") for target in one.targets}
-                    elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
-                        seen[one.name] = seen.get(one.name, 0) + 1
+                stored |= _count_methods(node, tree, seen)
+        for name, node in _nothings(tree):
+            found[name] = _Short(module, tree, node)
         for owner, node in _defined(tree):
             if _is_short(node):
                 short = _Short(module, owner, node)
@@ -100,6 +98,40 @@ def _functions(trees):
         for name, short in found.items()
         if not short.is_method or (seen[name] == 1 and name not in stored and name not in _TAKEN)
     }
+
+
+def _count_methods(node, tree, seen):
+    """Count the names of a class's methods in `seen`; returns its other names."""
+    others = set()
+    for one in node.body:
+        names = set()
+        if isinstance(one, ast.Assign):
+            names = {getattr(target, "id", "") for target in one.targets}
+            if not _is_nothing(one.value, tree):
+                others |= names
+                continue
+        elif isinstance(one, ast.FunctionDef | ast.AsyncFunctionDef):
+            names = {one.name}
+        for name in names:
+            seen[name] = seen.get(name, 0) + 1
+    return others
+
+
+def _nothings(tree):
+    """(method's name, the function of the module that it is), where that does nothing."""
+    for node in tree.body:
+        for one in node.body if isinstance(node, ast.ClassDef) else ():
+            if isinstance(one, ast.Assign) and _is_nothing(one.value, tree):
+                for target in one.targets:
+                    yield target.id, _is_nothing(one.value, tree)
+
+
+def _is_nothing(value, tree):
+    """The function of a module that a name stands for, if it does nothing."""
+    for node in tree.body if isinstance(value, ast.Name) else ():
+        if isinstance(node, ast.FunctionDef) and node.name == value.id and _is_short(node):
+            return node if _returned(node) is None else None
+    return None
 
 
 def _defined(tree):
@@ -114,11 +146,30 @@ def _is_viper(node):
     return any(getattr(one, "attr", None) == "viper" for one in node.decorator_list)
 
 
-def _is_short(node):
+def _body(node):
+    """Statements of a function without its docstring, and without what cannot run."""
     body = node.body[1:] if ast.get_docstring(node) else node.body
-    is_return = len(body) == 1 and isinstance(body[0], ast.Return) and body[0].value is not None
+    if body and isinstance(body[0], ast.If) and _is_true(body[0].test):
+        return body[0].body
+    return body
+
+
+def _is_true(test):
+    if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+        return isinstance(test.operand, ast.Constant) and not test.operand.value
+    return isinstance(test, ast.Constant) and bool(test.value)
+
+
+def _returned(node):
+    """The expression of a function that is nothing else, or None."""
+    body = _body(node)
+    return body[0].value if body and isinstance(body[0], ast.Return) else None
+
+
+def _is_short(node):
+    body = _body(node)
     does_nothing = not body or len(body) == 1 and isinstance(body[0], ast.Pass)
-    if not is_return and not does_nothing:
+    if not does_nothing and (len(body) != 1 or _returned(node) is None):
         return False
     if node.name.startswith("__") or node.args.kwonlyargs or node.args.vararg or node.args.kwarg:
         return False
@@ -127,7 +178,7 @@ def _is_short(node):
         return False
     banned = (ast.Lambda, ast.JoinedStr, ast.Yield, ast.Await, ast.NamedExpr, ast.Starred)
     banned += (ast.ListComp, ast.GeneratorExp, ast.DictComp, ast.SetComp, ast.Dict, ast.List)
-    parts = list(ast.walk(body[0].value)) if is_return else []
+    parts = [] if does_nothing else list(ast.walk(body[0].value))
     return len(parts) < 60 and not any(isinstance(part, banned) for part in parts)
 
 
@@ -199,6 +250,14 @@ class _Sites(ast.NodeVisitor):
     def visit_JoinedStr(self, node):
         """Python 3.11 does not say where its parts are."""
 
+    def visit_UnaryOp(self, node):
+        """Viper negates objects, as a call gives, but no numbers."""
+        is_kept = self._in_viper and isinstance(node.op, ast.Not)
+        if is_kept and isinstance(node.operand, ast.Call):
+            self.generic_visit(node.operand)
+        else:
+            self.visit(node.operand)
+
     def visit_Call(self, node):
         short, receiver = self._called(node)
         if short is not None:
@@ -267,6 +326,8 @@ def _cast(kind, node):
 def _arguments(short, receiver, node):
     """{parameter: what is given for it}, or None if that is not known, or cannot be put there."""
     given = ([receiver] if short.is_method else []) + node.args
+    if short.does_nothing:
+        return {} if all(map(_is_pure, given)) and not node.keywords else None
     missing = len(short.parameters) - len(given)
     if missing > 0:
         given += short.defaults[len(short.defaults) - missing :]

@@ -5,6 +5,8 @@ Of the staged sources, line by line where they were:
     constants of other modules       put where they are used (fold.py)
     what the configuration fixes     the same (fixed.py)
     functions of one expression      the same (inline.py)
+    modules that only a node imports become one (bundle.py)
+    parts of a replica               become one object (whole.py)
     what nothing refers to           goes: functions, classes, names, imports; whole modules
     what only the boot refers to     is listed in hal/boot_only.py, by which hal/after_boot.py
                                      gives it back once the node runs
@@ -16,11 +18,13 @@ import ast
 from pathlib import Path
 from types import SimpleNamespace
 
+from tools.firmware.bundle import bundled
 from tools.firmware.fixed import fixed
 from tools.firmware.fold import folded
 from tools.firmware.frozen import frozen_files
 from tools.firmware.inline import inlined
 from tools.firmware.program import Program, Reach, flat
+from tools.firmware.whole import one_object
 
 CONFIG = "tinybft.config"
 # What people import at the prompt, and the methods that they call there.
@@ -29,6 +33,8 @@ _PUBLIC = (("tinybft.node", "Node"), ("tinybft.node", "Hold"), ("hal.boot", None
 _BOOT = {("hal.boot", "boot"), ("hal.boot", "start")}
 _OWN = ("tinybft", "hal")
 LIST = "hal/boot_only.py"
+PARTS = "tinybft.parts"
+_FIRST = ("hal.boot", "hal.crypto", "tinybft.memory")  # imported before the node, see hal/boot.py
 _GIVER = "hal.after_boot"
 _MEASURED = "measured"
 
@@ -42,27 +48,44 @@ def make_lean(folder, manifest, measured=None):
     files = frozen_files(manifest)
     names = {_module(file): path for file, path in files.items()}
     texts = {name: path.read_text(encoding="utf-8") for name, path in names.items()}
-    config = _configuration(texts[CONFIG])
     applications = foreign = [name for name in texts if name.split(".")[0] not in _OWN]
     if measured is not None:
         applications = [_MEASURED]
         texts[_MEASURED] = measured.read_text(encoding="utf-8")
-    texts = fixed(folded(texts, left_out={CONFIG}), config)
-    start = {*foreign, *applications}
-    texts = _reached(texts, config, start)[2]  # a name is its function's own the sooner
-    program, everything, texts = _reached(inlined(texts), config, start)
+    program, everything, texts = lean(texts, {*foreign, *applications}, applications)
+    texts.pop(_MEASURED, None)
+    names[PARTS] = Path(folder) / (PARTS.replace(".", "/") + ".py")
     for name, path in names.items():
         if name in texts:
             path.write_text(texts[name], encoding="utf-8")
         else:
-            path.unlink()
+            path.unlink(missing_ok=True)
     path = Path(folder) / LIST
     path.write_text(_list_text(program, everything, applications), encoding="utf-8")
 
 
+def lean(texts, start, applications, as_they_are=()):
+    """(program, what of it is reached, {module: source} of that) of a firmware's sources.
+
+    start: what runs first, besides the boot. applications: those that import the service.
+    as_they_are: modules that only follow the parts of a replica into their one object.
+    """
+    config = _configuration(texts[CONFIG])
+    kept = {name: text for name, text in texts.items() if name in as_they_are}
+    texts = fixed(folded(texts, left_out={CONFIG}) | kept, config, as_they_are) | kept
+    texts = _reached(texts, config, start)[2]  # a name is its function's own the sooner
+    kept = {name: text for name, text in kept.items() if name in texts}
+    texts = _reached(inlined(texts) | kept, config, start)[2]
+    before = (*applications, *_FIRST)
+    texts = one_object(bundled(texts, PARTS, "tinybft.node", before, as_they_are), PARTS)
+    kept = {name: text for name, text in texts.items() if name in kept}
+    texts = _reached(texts, config, start)[2]
+    return _reached(inlined(texts) | kept, config, start)
+
+
 def _reached(texts, config, start):
     """The program, what of it is reached, and its sources without the rest."""
-    program = Program(texts, config)
+    program = Program(texts, config, hidden={PARTS})
     everything = _everything(program, start)
     kept = everything.modules | start
     return (

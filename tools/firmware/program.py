@@ -60,10 +60,14 @@ class References:
 
 
 class Program:
-    """`texts`: {module: source}; `config`: its attributes decide tests of the configuration."""
+    """`texts`: {module: source}; `config`: its attributes decide tests of the configuration.
 
-    def __init__(self, texts, config):
+    hidden: modules that no source has a name for, so what is in them is no attribute.
+    """
+
+    def __init__(self, texts, config, hidden=()):
         self.config = config
+        self.hidden = set(hidden)
         self.modules = {name: Module(name, text) for name, text in texts.items()}
         self.importers = {}  # (module, name): [(module, alias), ...]
         self.for_modules = set()  # (module, alias) of another module
@@ -116,6 +120,13 @@ class Program:
         if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
             value = self.decided(test.operand)
             return None if value is None else (not value[0],)
+        if isinstance(test, ast.BoolOp):
+            values = [self.decided(one) for one in test.values]
+            ends = (isinstance(test.op, ast.Or),)
+            for value in values:
+                if value is not None and bool(value[0]) == ends[0]:
+                    return ends
+            return None if None in values else (not ends[0],)
         if isinstance(test, ast.Compare) and isinstance(test.ops[0], ast.Eq | ast.NotEq):
             left, right = self.decided(test.left), self.decided(test.comparators[0])
             if left is not None and right is not None:
@@ -269,7 +280,8 @@ class Reach:
         """
         if name in self.loads[module]:
             return True
-        if name in self.attributes and (module, name) not in self.program.for_modules:
+        is_attribute = (module, name) not in self.program.for_modules
+        if is_attribute and module not in self.program.hidden and name in self.attributes:
             return True
         return any(self.needs(*user) for user in self.program.importers.get((module, name), ()))
 
