@@ -2,8 +2,9 @@
 
     primary   takes waiting requests into a batch, gives it the next seqno, PRE-PREPARE
     backup    accepts it once every request in it is authentic and here, PREPARE
-    all       2f PREPAREs of backups that match: prepared, COMMIT; but for no more than PIPELINE
-              batches beyond the last executed one, since each has to be kept over views (slots.py)
+    all       2f PREPAREs of backups that match, a COMMIT counts as one: prepared, COMMIT; but for
+              no more than PIPELINE batches beyond the last executed one, since each has to be kept
+              over views (slots.py)
     all       2f + 1 COMMITs that match: committed, ready to execute
 
 Only the first vote of a replica for a (view, seqno) counts. A pre-prepare that merely cannot
@@ -44,6 +45,7 @@ _OUTSIDE_WINDOW = const(17)
 _NOT_NEEDED = const(18)
 _UNVOUCHED = const(20)
 _UNCHANGED = const(-1)
+_FLAG_CHECKPOINT = const(1)
 
 
 class Agreement:
@@ -131,11 +133,12 @@ class Agreement:
         sender = octets[2] | octets[3] << 8
         number = wire.seqno(buf)
         low_mark = uint(progress.low_mark)
+        attached = kind == _COMMIT and octets[0] & _FLAG_CHECKPOINT
         is_placed = uint(number) > low_mark and uint(number) - low_mark <= uint(self._window)
         if not is_placed or uint(wire.view(buf)) != uint(progress.view) or not progress.active:
             fault = int(self._misplaced(buf, number))
             if kind != _COMMIT or not core.handover.is_of_view_left(buf, number):
-                return fault
+                return int(core.checkpoints.on_attached(buf, sender, True)) if attached else fault
         if kind == _PREPARE and sender == int(progress.primary()):
             return _SENDER
         slots = self.slots
@@ -143,9 +146,13 @@ class Agreement:
         if base >= 0:
             done = _PREPARED if kind == _PREPARE else _COMMITTED
             if ptr8(slots.buf)[base + _FLAGS] & done or slots.has_voted(base, kind, sender):
+                if attached:
+                    return int(core.checkpoints.on_attached(buf, sender, True))
                 return _NOT_NEEDED
         if not core.auth.check_digested(buf, sender, 0):  # too short to be digested
             return _MAC
+        if attached:
+            core.checkpoints.on_attached(buf, sender, False)
         self.note(number)
         if base < 0:
             base = int(slots.open(number))
@@ -242,7 +249,7 @@ class Agreement:
                 return int(self.core.handover.learn(base))
             self._accept(base)
         if not flags & _PREPARED:
-            if not self._quorum.is_prepared(slots.prepares(base)):
+            if not self._quorum.is_prepared(self._prepares(base)):
                 return _UNCHANGED
             ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
             if ahead > int(self._pipeline):
@@ -250,7 +257,7 @@ class Agreement:
             self.core.durability.say_prepared(base)
             slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
-            self.send_vote(_COMMIT, base, -1)
+            self._vote(_COMMIT, base)
         if flags & _COMMITTED or not self._quorum.is_quorum(slots.commits(base)):
             return _UNCHANGED if flags & _PREPARED else int(self._when_prepared)
         slots.set_flag(base, _COMMITTED)
@@ -278,7 +285,7 @@ class Agreement:
         if flags & _VOUCHED_ONLY:
             return bool(self.is_vouched(base))
         if flags & _TIME_IN_DOUBT or slots.doubts(base):
-            return int(self._quorum.count(slots.prepares(base))) >= int(self._fault_count)
+            return int(self._quorum.count(self._prepares(base))) >= int(self._fault_count)
         return True
 
     def reconsider(self):
@@ -301,9 +308,28 @@ class Agreement:
         core = self.core
         if not core.progress.is_primary():
             slots.add_prepare(base, core.progress.replica_id)
-            self.send_vote(_PREPARE, base, -1)
+            self._vote(_PREPARE, base)
         self.core.durability.store_batch(base)
         self.core.batches.mark_proposed(base)
+        if core.turns:
+            core.turns.on_batch(base)
+
+    @micropython.viper
+    def _prepares(self, base: int) -> uint:
+        """Mask of the backups that accepted the slot's batch. Who says COMMIT has accepted it, and
+        durably: that says all that its PREPARE does. The primary's never counts."""
+        slots = self.slots
+        commits = uint(slots.commits(base)) & ~(uint(1) << int(self.core.progress.primary()))
+        return uint(slots.prepares(base)) | commits
+
+    @micropython.viper
+    def _vote(self, kind: int, base: int):
+        """Say to everybody what is durable; in its turn, if there are turns."""
+        turns = self.core.turns
+        if turns:
+            turns.vote(kind, base)
+        else:
+            self.send_vote(kind, base, -1)
 
     @micropython.viper
     def send_vote(self, kind: int, base: int, receiver: int):
@@ -313,10 +339,13 @@ class Agreement:
         post = core.post
         buf = post.begin(kind, 0, core.progress.view, slots.seqno(base))
         copy(buf, _HEADER_LENGTH, slots.buf, slots.digest_at(base), _DIGEST_LENGTH)
+        end = _HEADER_LENGTH + _DIGEST_LENGTH
+        if kind == _COMMIT and core.turns:
+            end = int(core.turns.attach(buf, end, receiver))
         if receiver < 0:
-            post.multicast(_HEADER_LENGTH + _DIGEST_LENGTH)
+            post.multicast(end)
         else:
-            post.unicast(receiver, _HEADER_LENGTH + _DIGEST_LENGTH)
+            post.unicast(receiver, end)
 
     # --- the primary ---
 

@@ -26,6 +26,7 @@ _COMPARED_LENGTH = const(36)  # seqno and digest
 _PEER_STABLE = const(36)
 # As in wire.py and faults.py: a constant is inlined only in the module that defines it.
 _HEADER_LENGTH = const(16)
+_ATTACHED_AT = const(48)  # in a COMMIT
 _STABLE = const(1)
 _GONE = const(2)
 _FIELD = const(6)
@@ -51,6 +52,7 @@ class Checkpoints:
         self._window = config.WINDOW
         self._replica_count = config.REPLICA_COUNT
         self.last_taken = 0
+        self._half = bytearray(wire.HEADER_LENGTH + wire.DIGEST_LENGTH)  # a digest, if it is whole
         assert offsets(peer_fields(config))["size"] == _PEER_LENGTH
 
     @micropython.native
@@ -104,7 +106,10 @@ class Checkpoints:
         base = self._open(seqno)
         self._put_own(base, seqno)
         core.durability.note_executed(seqno - self._interval + 1, seqno)
-        self.send(seqno, -1, 0)
+        if core.turns:
+            core.turns.checkpoint(seqno)
+        else:
+            self.send(seqno, -1, 0)
         self._look(base, seqno)
 
     def restore(self, seqno):
@@ -118,7 +123,8 @@ class Checkpoints:
         self.core.state.root_into(seqno, buf, base + self._own)
         mask = 1 << self.core.progress.replica_id
         for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
-            if get_u32(buf, at + 32) and equal(buf, at, buf, base + self._own, 32):
+            length = wire.ATTACHED_LENGTH if self._is_half(at) else wire.DIGEST_LENGTH
+            if get_u32(buf, at + 32) and equal(buf, at, buf, base + self._own, length):
                 mask |= get_u32(buf, at + 32)
                 fill(buf, at, _CANDIDATE_LENGTH, 0)
         put_u32(buf, base + self._mask, mask)
@@ -208,6 +214,38 @@ class Checkpoints:
     def peer_stable(self, peer):
         return get_u32(self._peers, peer * _PEER_LENGTH + _PEER_STABLE)
 
+    @micropython.native
+    def _is_half(self, at):
+        """The candidate is what COMMITs had with them: no digest that one could go by."""
+        return is_zero(self._buf, at + wire.ATTACHED_LENGTH, wire.ATTACHED_LENGTH)
+
+    @micropython.native
+    def on_attached(self, buf, sender, alone):
+        """A COMMIT for the batch behind a checkpoint has half of its digest with it: that counts
+        where it matches the own one in that, as soon as there is one. To make two states that
+        differ and match takes 2**64 digests, and gains nothing, for no state is taken by it: who
+        has another one asks by STATUS for the whole. `alone`: the COMMIT itself is not needed, so
+        that its tag was not checked. A fault, 0 if it counts."""
+        number = wire.seqno(buf) - 1
+        progress = self.core.progress
+        if number % self._interval or not progress.in_window(number):
+            return _NOT_NEEDED
+        if self.voters(number) >> sender & 1:
+            return _NOT_NEEDED
+        if alone and not self.core.auth.check(buf, sender):
+            return _MAC
+        half = self._half
+        copy(half, _HEADER_LENGTH, buf, _ATTACHED_AT, wire.ATTACHED_LENGTH)
+        base = self._open(number)
+        if self._is_taken(base):
+            own = self._buf
+            if not equal(own, base + self._own, half, _HEADER_LENGTH, wire.ATTACHED_LENGTH):
+                return _NOT_NEEDED
+            put_u32(own, base + self._mask, get_u32(own, base + self._mask) | 1 << sender)
+            self._look(base, number)
+            return 0
+        return self._count_vote(number, sender, half)
+
     @micropython.viper
     def _count_vote(self, number, sender: int, buf) -> int:
         base = int(self._open(number))
@@ -246,7 +284,7 @@ class Checkpoints:
             self._stabilise(seqno)
             return
         for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
-            if quorum.is_quorum(get_u32(self._buf, at + 32)):
+            if quorum.is_quorum(get_u32(self._buf, at + 32)) and not self._is_half(at):
                 self.core.faults.count(faults.DIVERGED)
                 self.core.transfer.start(seqno, self._buf, at)
                 return

@@ -4,6 +4,9 @@
     retry      the same bytes again, at randomised doubling distances; never a new id, or the
                operation would run twice
     on_reply   f + 1 replicas that report the same result: one of them is correct
+    on_own_result   of the replica on the same device, which is as correct as this client is: what
+               it executed is committed, and counts alone. So replicas do not send each other a
+               REPLY before it is asked for by a retry: this one may be behind
 
 A long result comes whole from one replica and as SHA-256 from the others; a retry makes every
 replica send it whole. Request ids rise for ever, over restarts too (request_ids.py).
@@ -22,6 +25,7 @@ _REPORT_LENGTH = const(36)
 _BY_DIGEST = const(0xFFFF)
 _SMOOTHING = const(8)
 _RETRIED_MAX = const(4)
+_EARLY = const(5)  # FLAG_TENTATIVE | FLAG_UNORDERED
 _EVERYBODY = const(-1)
 
 
@@ -63,6 +67,7 @@ class Client:
         self._request_id = 0
         self._reported = 0  # mask of replicas
         self._result_of = -1  # replica whose whole result is in `reply`
+        self._own_counts = False  # what the own replica reported was committed
         self._retries_of_this = 0
         self._since = 0
         self._sent_at = 0
@@ -87,6 +92,7 @@ class Client:
         self._reported = 0
         self._retries_of_this = 0
         self._result_of = -1
+        self._own_counts = False
         self._since = self._sent_at = now
         self._delay = self._retry_ms
         if self.acknowledged:
@@ -135,6 +141,15 @@ class Client:
         self._send_request(False)
 
     @micropython.native
+    def repeat(self, now):
+        """The request was lost, it is not merely late: a retry that does not wait."""
+        if self.busy:
+            self._sent_at = now
+            self.retries += 1
+            self._retries_of_this += 1
+            self._send(_EVERYBODY, self.request, self._length)
+
+    @micropython.native
     def remaining_ms(self, now):
         """Milliseconds until the next retry; a large number when there is nothing to retry."""
         if not self.busy:
@@ -167,6 +182,14 @@ class Client:
         length = wire.length(buf) - self._auth.tag_length - wire.HEADER_LENGTH
         self.on_result(buf, length, sender, now)
         return 0
+
+    @micropython.native
+    def on_own_result(self, buf, length, now, is_committed):  # noqa: PLR0913
+        """The same from this node's replica. `is_committed`: it executed what the group committed,
+        or has it from a checkpoint that f + 1 replicas agree on."""
+        if self.busy and wire.seqno(buf) == self._request_id:
+            self._own_counts = is_committed and not wire.flags(buf) & _EARLY
+            self.on_result(buf, length, self.node_id, now)
 
     @micropython.native
     def on_result(self, buf, length, sender, now):
@@ -207,7 +230,10 @@ class Client:
         for other in range(self._replica_count):
             if self._reported >> other & 1:
                 there = other * _REPORT_LENGTH
-                count += equal(self._reports, there, self._reports, at, _REPORT_LENGTH)
+                same = equal(self._reports, there, self._reports, at, _REPORT_LENGTH)
+                count += same
+                if same and other == self.node_id and self._own_counts:
+                    count += self._weak
         return count
 
     @micropython.native

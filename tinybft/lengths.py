@@ -51,7 +51,7 @@ def length_rows(config):
             "header 16 + batch 8 + entries (41 each, one of them inline) + authenticator",
         ),
         ("PREPARE", HEADER_LENGTH + 32 + auth, "header 16 + digest 32 + authenticator"),
-        ("COMMIT", HEADER_LENGTH + 32 + auth, "header 16 + digest 32 + authenticator"),
+        ("COMMIT", HEADER_LENGTH + 48 + auth, "header 16 + digest 32 + 16 + authenticator"),
         (
             "REPLY",
             HEADER_LENGTH + max(32, config.REPLY_LENGTH_MAX) + tag,

@@ -21,6 +21,7 @@ class Progress:
         self.low_mark = 0
         self.last_executed = 0
         self.now = 0
+        self.heard = 0  # when the latest message of anybody came
 
     @micropython.native
     def high_mark(self):

@@ -94,6 +94,7 @@ class Core:
         self.new_view = NewView(self)
         self.scrub = self._scrub()
         self._join_execution(service)
+        self.turns = self._turns()
         self.state.take_checkpoint(0)
         self.durability.recover()
 
@@ -107,6 +108,13 @@ class Core:
         durability = Durability(self, self.store, Recovery(self, self.store))
         durability.identity.read()  # another one's memory is refused untouched
         return durability
+
+    def _turns(self):
+        if not self.config.STAGGER_MS:
+            return None
+        from tinybft.turns import Turns
+
+        return Turns(self)
 
     def _scrub(self):
         if not self.config.DURABLE:
@@ -133,8 +141,7 @@ class Core:
     def deliver_reply(self, buf, length):
         """The reply to this node's own client needs no radio."""
         if self.client:
-            progress = self.progress
-            self.client.on_result(buf, length, progress.replica_id, progress.now)
+            self.client.on_own_result(buf, length, self.progress.now, not self.durability.abstains)
 
 
 class Replica:
@@ -179,7 +186,8 @@ class Replica:
     @micropython.viper
     def receive(self, buf, received: int, now):
         """Handle one message. Remote bytes never raise: what is wrong is counted."""
-        self.progress.now = now
+        progress = self.progress
+        progress.now = progress.heard = now
         if self._resuming:
             self._resume()
         fault = int(self._check(buf, received))
@@ -224,6 +232,9 @@ class Replica:
         if int(now) - int(status.since) & 0x3FFFFFFF >= int(status.delay):
             status.ask(now)
             expired = True
+        turns = core.turns
+        if turns and turns.tick(now):
+            expired = True
         if expired:
             self._settle()
 
@@ -260,6 +271,8 @@ class Replica:
         remaining = core.status.remaining_ms(now)
         if remaining > core.timers.period_ms:
             remaining = min(remaining, core.timers.remaining_ms(now))
+        if core.turns:
+            remaining = core.turns.remaining_ms(now, remaining)
         return remaining
 
     @micropython.viper

@@ -285,6 +285,8 @@ class Replies:
         put_u16(self._buf, at + _RESULT_LENGTH, length)
         bulk = self._bulk
         bulk.put(client * int(bulk.stride), buf, 0, end)
+        if client < int(self._replica_count) and not self.flags:
+            return  # its own replica executes it too; if that is behind, its retry brings this
         if length <= RESULT_INLINE_MAX or self._is_designated(client, number):
             core.post.unicast_single(client, buf, end)
         else:

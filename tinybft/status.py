@@ -41,6 +41,8 @@ class Status:
         self.core = core
         self._repair_ms = config.REPAIR_MS
         self._idle_ms = config.STATUS_MS
+        self._patience = 1 if config.STAGGER_MS else _PATIENCE
+        self._evident = 3 if config.STAGGER_MS else 1  # rounds in which evidence hastens the next
         self._interval = config.CHECKPOINT_INTERVAL
         self._checkpoint_count = config.CHECKPOINT_COUNT - 1
         self._mask_length = core.wire.mask_length
@@ -69,15 +71,16 @@ class Status:
         if not self._waiting:
             self._waiting = True
             self._restart()
-        elif int(self._round) > _PATIENCE:
-            self._round = _PATIENCE
+        elif int(self._round) > int(self._patience):
+            self._round = self._patience
             self.delay = self._base_delay()
 
     @micropython.native
     def on_evidence(self):
         """Others are further: what is missing here was lost, it is not merely late."""
-        soon = elapsed(self.core.progress.now, self.since) + (self._repair_ms + 1) // 2
-        if self._round == 0 and soon < self.delay:
+        soon = elapsed(self.core.progress.now, self.since)
+        soon += (self._repair_ms + 1) // 2 << self._round
+        if self._round < self._evident and soon < self.delay:
             self.delay = soon
 
     def _on_news(self, seqno):
@@ -97,6 +100,8 @@ class Status:
                 self._smoothed = passed << _SMOOTHING_BITS
         self._waiting = self.has_open_work()
         self._restart()
+        if self.core.turns and self.core.turns.lacks_checkpoint():
+            self.on_evidence()
 
     @micropython.viper
     def _restart(self):
@@ -105,8 +110,13 @@ class Status:
         self.delay = self._base_delay() if self._waiting else self._idle_ms
 
     @micropython.viper
+    def usual_ms(self) -> int:
+        """How long it takes from work to progress, at most."""
+        return int(self._repair_ms) + (int(self._smoothed) >> _SMOOTHING_BITS)
+
+    @micropython.viper
     def _base_delay(self) -> int:
-        base = int(self._repair_ms) + (int(self._smoothed) >> _SMOOTHING_BITS)
+        base = int(self.usual_ms())
         base += int(self.core.random.below(1 + (base >> 1)))
         idle = int(self._idle_ms)
         return base if base < idle else idle
@@ -123,7 +133,8 @@ class Status:
         if core.handover.reagreeing and core.handover.is_reagreeing():
             return True
         low_mark = uint(progress.low_mark)
-        if executed > low_mark and executed - low_mark >= uint(self._interval):
+        is_said = not core.turns or not core.turns.has_checkpoint()
+        if is_said and executed > low_mark and executed - low_mark >= uint(self._interval):
             return True
         return int(core.checkpoints.find_target()) >= 0
 
@@ -143,7 +154,8 @@ class Status:
         core.agreement.reconsider()
         core.view_change.consider_courtesy(now)
         self._waiting = self.has_open_work()
-        self.send()
+        if not (core.turns and core.turns.propose_again()):
+            self.send()
         self.since = now
         if not self._waiting:
             self.delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
@@ -152,8 +164,8 @@ class Status:
             core.requests.relay(self._round)
         self._round = min(self._round + 1, _ROUND_MAX)
         self.delay = self._base_delay()
-        if self._round > _PATIENCE and not core.transfer.running:
-            self.delay = min(self.delay << min(self._round - _PATIENCE, 12), self._idle_ms)
+        if self._round > self._patience and not core.transfer.running:
+            self.delay = min(self.delay << min(self._round - self._patience, 12), self._idle_ms)
         if core.transfer.running:
             core.transfer.ask_again()
         else:
@@ -254,13 +266,19 @@ class Status:
     def _answer_checkpoints(self, buf, at, sender, their_low):
         core = self.core
         progress = core.progress
-        if their_low < progress.low_mark:
+        most = progress.high_mark()
+        if core.turns and wire.status_round(buf) < 2:
+            executed = wire.status_last_executed(buf)
+            if core.slots.find(executed + 1) >= 0:
+                most = executed  # it can go on by batches: checkpoints behind them can wait
+        if their_low < progress.low_mark <= most:
             core.checkpoints.send(progress.low_mark, sender, 0)
         for i in range(1, self._checkpoint_count + 1):
             number = their_low + i * self._interval
             voters = wire.get_mask(buf, at, self._mask_length)
             at += self._mask_length
-            if number > progress.low_mark and not voters >> progress.replica_id & 1:
+            is_wanted = progress.low_mark < number <= most
+            if is_wanted and not voters >> progress.replica_id & 1:
                 core.checkpoints.send(number, sender, 0)
 
     def _answer_slots(self, buf, count, sender, their_low):
@@ -320,10 +338,10 @@ class Status:
         core = self.core
         if turn and core.slots.request_count(base):
             core.batches.send(base, sender)
-        if not core.progress.is_primary():
-            core.agreement.send_vote(wire.PREPARE, base, sender)
         if core.slots.has(base, PREPARED):
             core.agreement.send_vote(wire.COMMIT, base, sender)
+        elif not core.progress.is_primary():
+            core.agreement.send_vote(wire.PREPARE, base, sender)
 
     def _answer_slot(self, base, buf, at, sender, turn):
         core = self.core
@@ -339,7 +357,8 @@ class Status:
             elif missing:
                 core.batches.send_bodies(base, missing, sender)
         prepares = wire.get_mask(buf, at + 3, self._mask_length)
-        if not (state & PREPARED or core.progress.is_primary() or prepares >> me & 1):
+        said = core.slots.has(base, PREPARED) or core.progress.is_primary()  # by COMMIT: it counts
+        if not (state & PREPARED or said or prepares >> me & 1):
             core.agreement.send_vote(wire.PREPARE, base, sender)
         self._answer_commit(base, buf, at, sender)
 

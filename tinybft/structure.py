@@ -37,6 +37,8 @@ _CHECKPOINT = const(6)
 _FETCH = const(11)
 _HEADER_LENGTH = const(16)
 _DIGEST_LENGTH = const(32)
+_ATTACHED_LENGTH = const(16)
+_FLAG_CHECKPOINT = const(1)
 _BATCH_HEADER_LENGTH = const(8)
 _ENTRY_LENGTH = const(40)
 _BY_DIGEST = const(0)
@@ -142,6 +144,8 @@ class Wire:
         if octets[6] | octets[7] << 8 != received:
             return BAD_LENGTH
         body = received - _HEADER_LENGTH - tags
+        if kind == _COMMIT and octets[0] & _FLAG_CHECKPOINT:
+            body -= _ATTACHED_LENGTH
         if kind == _PREPARE or kind == _COMMIT or kind == _CHECKPOINT:
             return 0 if body == _DIGEST_LENGTH else BAD_LENGTH
         if kind == _REQUEST:

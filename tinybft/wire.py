@@ -12,7 +12,8 @@ Bodies; `n` replicas, `t` tag bytes, `m` = mask bytes = ceil(n / 8):
     PRE-PREPARE      time_s u32, time_ms u16, count u8, zero u8, then per request
                        0, entry   the request by its digest (entry: see below), or
                        1, message the whole REQUEST inline
-    PREPARE, COMMIT  batch digest 32
+    PREPARE, COMMIT  batch digest 32; with FLAG_CHECKPOINT a COMMIT has the first 16 bytes of the
+                     sender's digest of checkpoint seqno - 1 behind it
     REPLY            seqno = request_id; the result, or (flag) its SHA-256
     CHECKPOINT       digest 32
     VIEW-CHANGE      seqno = low_mark; counts c, p, q u8 and a zero; c x (seqno u32, digest),
@@ -85,12 +86,14 @@ FLAG_RECOVERY = const(2)  # REQUEST
 FLAG_TENTATIVE = const(1)  # REPLY
 FLAG_DIGEST = const(2)  # REPLY: the body is the digest of the result
 FLAG_UNORDERED = const(4)  # REQUEST, REPLY: executed at once, in no order (reads.py)
+FLAG_CHECKPOINT = const(1)  # COMMIT: a checkpoint is attached
 FLAG_STABLE = const(1)  # CHECKPOINT
 FLAG_GONE = const(2)  # CHECKPOINT: in place of an older one that a FETCH asked for
 FLAG_ACTIVE = const(1)  # STATUS: the sender takes part in its view
 
 HEADER_LENGTH = const(16)
 DIGEST_LENGTH = const(32)
+ATTACHED_LENGTH = const(16)
 BATCH_HEADER_LENGTH = const(8)
 ENTRY_LENGTH = const(40)
 BY_DIGEST = const(0)

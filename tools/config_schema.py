@@ -228,6 +228,7 @@ PARAMETERS = (
     _timeout("view_change_ms"),
     _timeout("retry_max_ms"),
     _timeout("clock_skew_ms", agreed=True),
+    Parameter("timeouts", "stagger_ms", Whole(0, 1000, "milliseconds; 0 = all at once")),
     _region("agreement"),
     _region("checkpoint"),
     _region("event"),

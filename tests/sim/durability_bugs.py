@@ -39,8 +39,8 @@ DURABILITY_DEFECTS = (
         "commit_early", "COMMIT is sent before the prepared flag is written",
         "dark dark_story rotten_flags",
         (Agreement, "advance", "self.core.durability.say_prepared(base)", "pass"),
-        (Agreement, "advance", "self.send_vote(_COMMIT, base, -1)",
-         "self.send_vote(wire.COMMIT, base, -1); self.core.durability.say_prepared(base)"),
+        (Agreement, "advance", "self._vote(_COMMIT, base)",
+         "self._vote(_COMMIT, base); self.core.durability.say_prepared(base)"),
     ),
     defect(
         "checkpoint_early", "CHECKPOINT is sent before the committed flags are written",

@@ -59,8 +59,8 @@ DEFECTS = (
     ),
     defect(
         "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "split primary",
-        (Agreement, "advance", "self._quorum.is_prepared(slots.prepares(base))",
-         "slots.prepares(base)"),
+        (Agreement, "advance", "self._quorum.is_prepared(self._prepares(base))",
+         "self._prepares(base)"),
     ),
     defect(
         "primary_prepares", "a PREPARE of the primary counts", "split",

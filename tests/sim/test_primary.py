@@ -170,7 +170,7 @@ def test_f05_crash_at_each_protocol_step(who, reached, pause_ms):
         execute(sim)
         crashed = crash_at(sim, who, len(steps) + 1, reached)
         handles = [sim.submit(CLIENT, operations.put("long", PLENTY))]
-        handles += submit_some(sim, (2, 3), 1)
+        handles += submit_some(sim, (2, CLIENT), 1)
         if not sim.run_until(lambda: crashed or all_done(handles)(), 3000):  # noqa: B023
             raise AssertionError(handles)
         if not crashed:

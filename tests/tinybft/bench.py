@@ -43,6 +43,7 @@ def make_config(**changed):
         "REQUEST_MS": 1000,
         "VIEW_CHANGE_MS": 2000,
         "CLOCK_SKEW_MS": 1000,
+        "STAGGER_MS": 0,
     }
     for name in times:
         times[name] = changed.pop(name, times[name])

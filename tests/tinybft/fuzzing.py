@@ -28,7 +28,7 @@ _PARTS = ("progress", "clock", "slots", "state", "requests", "replies", "batches
     + ("timers", "claims", "view_change", "new_view")
 )
 _PROVEN_BY_DIGEST = (wire.REQUEST, wire.VIEW_CHANGE, wire.NEW_VIEW)
-_SCRATCH = ("now", "_digest", "_authentic")
+_SCRATCH = ("now", "heard", "_digest", "_authentic")
 _REGIONS = (
     "slots",
     "bodies",

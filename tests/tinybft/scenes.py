@@ -109,8 +109,16 @@ def _run_recorded(group, victim, until, rounds=400):
     raise AssertionError("the scene was never reached")
 
 
-def _in_flight(group, receiver, kind):
-    return any(m[2] == receiver and m[3][1] == kind for m in group.flying)
+def _in_flight(group, receiver, kind, number=None):
+    """A message of a type is on its way; `number`: one with this in its fourth field."""
+    for m in group.flying:
+        if m[2] == receiver and m[3][1] == kind and number in (None, wire.seqno(m[3])):
+            return True
+    return False
+
+
+def _awaited(node):
+    return node.client.report(0)["request_id"]
 
 
 def _has_open_slot(node):
@@ -134,7 +142,7 @@ def _in_normal_case(name, victim, seed):
             return False
         if node.replica:
             return _has_open_slot(node)
-        return node.client.busy and _in_flight(group, victim, wire.REPLY)
+        return node.client.busy and _in_flight(group, victim, wire.REPLY, _awaited(node))
 
     return Scene(name, group, victim, _run_recorded(group, victim, reached))
 

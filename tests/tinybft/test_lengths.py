@@ -22,7 +22,7 @@ def longest(config):
         wire.REQUEST: (bytes(config.REQUEST_LENGTH_MAX), config.REPLICA_COUNT),
         wire.PRE_PREPARE: (pre_prepare, 0),
         wire.PREPARE: (DIGEST, 1),
-        wire.COMMIT: (DIGEST, 1),
+        wire.COMMIT: (DIGEST + DIGEST[:16], 1),
         wire.REPLY: (bytes(config.REPLY_LENGTH_MAX), 1),
         wire.CHECKPOINT: (DIGEST, 1),
         wire.VIEW_CHANGE: (
@@ -38,11 +38,15 @@ def longest(config):
     }
 
 
+def flags_of(kind):
+    return wire.FLAG_CHECKPOINT if kind == wire.COMMIT else 0
+
+
 def test_longest_messages_have_the_length_of_their_row():
     for config in CONFIGS:
         rows = {row[0]: row[1] for row in lengths.length_rows(config)}
         for kind, (body, sender) in longest(config).items():
-            message = build(config, kind, body, sender)
+            message = build(config, kind, body, sender, flags=flags_of(kind))
             name = wire.TYPE_NAMES[kind]
             by_digest_only = kind == wire.PRE_PREPARE and body[8] == wire.BY_DIGEST
             if by_digest_only:
@@ -55,7 +59,7 @@ def test_longest_messages_fit_and_are_well_formed():
     for config in CONFIGS:
         checked = Wire(config)
         for kind, (body, sender) in longest(config).items():
-            message = build(config, kind, body, sender)
+            message = build(config, kind, body, sender, flags=flags_of(kind))
             assert len(message) <= config.MESSAGE_LENGTH_MAX, wire.TYPE_NAMES[kind]
             assert checked.check(message, len(message)) == 0, wire.TYPE_NAMES[kind]
 

@@ -281,3 +281,84 @@ def test_request_ids_rise_over_restarts():
         requester.submit()
         seen.append(int.from_bytes(requester.sent[0][1][12:16], "little"))
     assert seen == sorted(set(seen))
+
+
+# --- a client that is a replica ---
+
+
+class Member(Requester):
+    """A replica's own client."""
+
+    def __init__(self, **changed):
+        super().__init__(None, **changed)
+        self.node_id = self.client.node_id = 1
+        self.client._auth._node_id = 1
+        assert self.submit()
+
+    def own(self, result, number=1, flags=0, is_committed=True):
+        head = bytes((0x10 | flags, wire.REPLY, 1, 0, 1, 0, 0, 0)) + u32(0) + u32(number)
+        self.client.on_own_result(bytearray(head + result), len(result), self.now, is_committed)
+
+
+def test_what_the_own_replica_executed_counts_alone():
+    member = Member()
+    member.own(b"yes")
+    assert member.client.done and member.result() == b"yes"
+
+
+def test_own_replica_that_abstains_is_one_of_many():
+    member = Member()
+    member.own(b"yes", is_committed=False)
+    assert member.client.busy
+    member.client.on_result(bytearray(b"\x10\x05\2\0\1\0\0\0" + u32(0) + u32(1) + b"yes"), 3, 2, 0)
+    assert member.client.done
+
+
+def test_early_reply_of_the_own_replica_is_one_of_many():
+    """It is not committed."""
+    for flag in (wire.FLAG_TENTATIVE, wire.FLAG_UNORDERED):
+        member = Member()
+        member.own(b"yes", flags=flag)
+        assert member.client.busy
+
+
+def test_own_replica_is_believed_once():
+    """Not for the next request: its reply may be another one's."""
+    member = Member()
+    member.own(b"yes")
+    assert member.submit()
+    member.own(b"yes", number=1)
+    assert member.client.busy
+    member.client.on_result(bytearray(b"\x10\x05\2\0\1\0\0\0" + u32(0) + u32(2) + b"no"), 2, 2, 0)
+    assert member.client.busy
+
+
+def test_digest_of_the_own_replica_proves_the_result_of_anybody():
+    """After a state transfer it knows no more."""
+    member = Member()
+    member.own(sha256(LONG), flags=wire.FLAG_DIGEST)
+    assert member.client.busy
+    head = b"\x10\x05\2\0\1\0\0\0" + u32(0) + u32(1)
+    member.client.on_result(bytearray(head + FORGED), len(FORGED), 2, 0)
+    assert member.client.busy
+    member.client.on_result(bytearray(head + LONG), len(LONG), 3, 0)
+    assert member.client.done and member.result() == LONG
+
+
+def test_request_that_was_lost_is_repeated_at_once_and_unchanged():
+    requester = started(RETRY_MS=20)
+    requester.now = 5
+    requester.client.repeat(5)
+    assert requester.sent[1] == requester.sent[0] and requester.client.retries == 1
+    requester.client.tick(24)
+    assert len(requester.sent) == 2  # the next retry comes no sooner for it
+    requester.client.tick(25)
+    assert len(requester.sent) == 3
+
+
+def test_answered_request_is_not_repeated():
+    requester = started()
+    for sender in (0, 1):
+        requester.reply(sender, b"yes")
+    requester.client.repeat(5)
+    assert len(requester.sent) == 1

@@ -25,9 +25,10 @@ def ask(bench, sender=3, bad_for=()):
 def test_status_is_answered_by_the_own_votes():
     bench = executed(2)
     assert ask(bench) == 0
-    for kind in (wire.PREPARE, wire.COMMIT, wire.CHECKPOINT):
+    for kind in (wire.COMMIT, wire.CHECKPOINT):
         assert bench.sent(kind, 3), wire.TYPE_NAMES[kind]
         assert not bench.sent(kind, -1)
+    assert not bench.sent(wire.PREPARE)  # COMMIT says it, too
 
 
 def test_status_is_answered_at_most_once_per_repair_time():

@@ -168,12 +168,39 @@ def test_committed_needs_2f_plus_1_commits_with_the_own():
     assert bench.progress.last_executed == 1
 
 
-def test_commits_of_all_others_do_not_replace_prepared():
+def test_commit_of_a_backup_says_what_its_prepare_would():
+    """Who says COMMIT has accepted the batch, durably."""
+    bench = seven()
+    batch = proposed(bench)
+    bench.prepare(2, 1, batch.digest)
+    bench.commit(3, 1, batch.digest)
+    assert commits(bench) == 0
+    bench.commit(4, 1, batch.digest)
+    assert commits(bench) == 1
+
+
+def test_prepare_and_commit_of_a_replica_are_one_backup():
+    bench = seven()
+    batch = proposed(bench)
+    for sender in (2, 3):
+        bench.prepare(sender, 1, batch.digest)
+        bench.commit(sender, 1, batch.digest)
+    assert commits(bench) == 0
+
+
+def test_commit_of_the_primary_is_no_prepare():
     bench = Bench()
     batch = proposed(bench)
-    for sender in (0, 2, 3):
-        bench.commit(sender, 1, batch.digest)
-    assert bench.progress.last_executed == 0
+    assert bench.commit(0, 1, batch.digest) == 0
+    assert commits(bench) == 0
+    bench.commit(2, 1, batch.digest)
+    assert commits(bench) == 1
+
+
+def test_commit_for_another_digest_is_no_prepare():
+    bench = Bench()
+    proposed(bench)
+    bench.commit(2, 1, OTHER)
     assert commits(bench) == 0
 
 

@@ -58,7 +58,7 @@ class ClosedLoop:
             if not self._outstanding:
                 break
             self._await_one()
-        self.passed_us = self.sim.world.now_us - begin
+        self.passed_us = max([self.sim.world.now_us, *(one.end_us for one in self.done)]) - begin
         counted = self.done[:count]
         while self._outstanding:
             self._await_one()

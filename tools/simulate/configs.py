@@ -50,6 +50,7 @@ def _times_on_radio(replica_count, radio):
         "REQUEST_MS": request_ms,
         "VIEW_CHANGE_MS": 2 * request_ms,
         "RETRY_MAX_MS": request_ms,
+        "STAGGER_MS": 2 if radio < 5 else 1,
     }
 
 

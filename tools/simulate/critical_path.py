@@ -4,7 +4,8 @@ Each step of a node has a cause: the message that it handled, the call of its cl
 From the step in which the client accepted its reply the chain leads back, message by message,
 to the call. Each message on it took its time in these ways:
 
-    execution    its sender executed a batch (and took a checkpoint) before it could send
+    execution    its sender executed a batch (and took a checkpoint) before it could send, or
+                 waited for its turn (tinybft/turns.py)
     queue        it waited in its station behind others of the same sender
     busy         the channel was occupied by others, or by frames that collided
     access       DIFS and slots on the idle channel
@@ -71,6 +72,8 @@ class CriticalPath:
 
     def _on_built(self, hal, octets):
         cause = self._cause.get(hal.number)
+        if cause is None and octets[1] in (wire.PREPARE, wire.COMMIT):
+            cause = self._last.get(hal.number)  # it waited for its turn
         submitted = cause is None and octets[1] in (wire.REQUEST, wire.PRE_PREPARE)
         now = self.sim.world.now_us
         self._journeys[id(octets)] = _Journey(hal.number, cause, submitted, now, octets)

@@ -613,8 +613,10 @@ class Oracles:
     def _is_proven(self, hal, mark, low):
         quorum = 2 * self._f + 1
         own = {hal.node_id}
-        if any(len(who | own) >= quorum for who in mark.checkpoints.get(low, {}).values()):
-            return True
+        said = mark.checkpoints.get(low, {})
+        for digest, who in said.items():  # 16 bytes of it came with a COMMIT
+            if len(who | said.get(digest[:16], set()) | own) >= quorum:
+                return True
         if _rank(mark.called_stable, self._f + 1) >= low:
             return True
         return _rank(mark.newest, self._f + 1) >= low + self._window
@@ -623,8 +625,16 @@ class Oracles:
         """A message reaches a node: remember what could move its window."""
         if hal.number >= self._n or len(message) < wire.HEADER_LENGTH + 32:
             return
+        if message[1] == wire.COMMIT and wire.flags(message) & wire.FLAG_CHECKPOINT:
+            self._note_attached(hal, message)
         if message[1] in _EVIDENCE:
             self._note_evidence(self._mark(hal), message[1], message)
+
+    def _note_attached(self, hal, message):
+        """Half a digest: it counts for those that begin with it."""
+        seqno, half = wire.seqno(message) - 1, bytes(message[48:64])
+        mark = self._mark(hal)
+        mark.note_checkpoint(wire.sender(message), seqno, half)
 
     def _note_evidence(self, mark, kind, message):
         sender = wire.sender(message)
