@@ -528,6 +528,7 @@ class Hunt:
         command = f"python -m tests.sim.seeded_bugs --hunt {self.name} --seed {seed}"
         changed = FAST | dict.fromkeys(self.options, True)
         changed["PIPELINE"] = 1 + 2 * (seed % 2)  # with more than one, views begin with nulls
+        changed["STAGGER_MS"] = 2 * (seed % 3 == 0)
         if self.service:
             changed["service"] = self.service
         return Sim(seed, durable=self.durable, command=command, trace=trace, **changed)
