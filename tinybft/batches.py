@@ -68,12 +68,30 @@ class Batches:
                     self._next_client = client + 1 if client + 1 < self._client_count else 0
             client = client + 1 if client + 1 < self._client_count else 0
         if count:
-            core.clock.advance(core.progress.now)
-            time_s = core.clock.time_s
-            time_ms = core.clock.time_ms
-            wire.put_batch_header(slots.buf, slots.batch_at(base), time_s, time_ms, count)
+            self._stamp(base, count)
             self._digest(base)
         return count > 0
+
+    @micropython.native
+    def _stamp(self, base, count):
+        """The own estimate of the time, but none before that of a batch which the backups will
+        have executed until then: a new primary's own clock may have begun anew."""
+        core = self.core
+        slots = self.slots
+        buf = slots.buf
+        core.clock.advance(core.progress.now)
+        time_s = core.clock.time_s
+        time_ms = core.clock.time_ms
+        for number in range(core.progress.last_executed + 1, slots.seqno(base)):
+            earlier = slots.find(number)
+            if earlier >= 0 and slots.request_count(earlier):
+                at = slots.batch_at(earlier)
+                earlier_s = wire.batch_time_s(buf, at)
+                earlier_ms = wire.batch_time_ms(buf, at)
+                if earlier_s > time_s or (earlier_s == time_s and earlier_ms > time_ms):
+                    time_s = earlier_s
+                    time_ms = earlier_ms
+        wire.put_batch_header(buf, slots.batch_at(base), time_s, time_ms, count)
 
     @micropython.native
     def _append(self, base, index, client):

@@ -244,6 +244,8 @@ class NewView:
         first = end = at
         for i in range(self._window):
             if not self._choose(members, seqno + 1 + i, buf, at):
+                if not core.progress.in_window(seqno + 1 + i):
+                    self._move_window(members, seqno, chosen)
                 return
             at += 32
             is_null = is_zero(buf, at - 32, 32)
@@ -256,6 +258,14 @@ class NewView:
         core.durability.begin_view()
         core.post.send_sealed(length)
         self._install(members)
+
+    def _move_window(self, members, seqno, chosen):
+        """To the checkpoint that was chosen: f + 1 list it. The batch that is lacking lies
+        behind the window, where it cannot be taken."""
+        core = self.core
+        core.checkpoints.raise_low_mark(self.decision.provably_stable(members))
+        if seqno > core.progress.last_executed:
+            core.transfer.start(seqno, self._buf, chosen + 4)
 
     def _choose(self, members, seqno, out, at):
         """Write a permitted digest whose batch is here to out[at:]; False: wait."""

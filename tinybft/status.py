@@ -53,7 +53,8 @@ class Status:
         self.since = 0
         self.delay = config.STATUS_MS
         self._waiting = False
-        self._round = 0
+        self._round = 0  # how often it was asked; each time it is somebody else's turn to answer
+        self._late = 0  # how often since somebody talked, beyond patience
         self._smoothed = 0  # 8 x the time in ms from work to progress
 
     # --- when to ask ---
@@ -71,8 +72,8 @@ class Status:
         if not self._waiting:
             self._waiting = True
             self._restart()
-        elif int(self._round) > int(self._patience):
-            self._round = self._patience
+        elif int(self._late):
+            self._late = 0
             self.delay = self._base_delay()
 
     @micropython.native
@@ -107,6 +108,7 @@ class Status:
     def _restart(self):
         self.since = self.core.progress.now
         self._round = 0
+        self._late = 0
         self.delay = self._base_delay() if self._waiting else self._idle_ms
 
     @micropython.viper
@@ -153,6 +155,8 @@ class Status:
         core.clock.advance(now)
         core.agreement.reconsider()
         core.view_change.consider_courtesy(now)
+        if not core.progress.active:
+            core.view_change.settle()  # the window may have reached a batch that X needs
         self._waiting = self.has_open_work()
         if not (core.turns and core.turns.propose_again()):
             self.send()
@@ -162,10 +166,11 @@ class Status:
             return
         if core.requests.waiting and core.progress.primary() != core.progress.replica_id:
             core.requests.relay(self._round)
-        self._round = min(self._round + 1, _ROUND_MAX)
+        self._round += 1 if self._round < _ROUND_MAX else -_ROUND_MAX // 2
         self.delay = self._base_delay()
         if self._round > self._patience and not core.transfer.running:
-            self.delay = min(self.delay << min(self._round - self._patience, 12), self._idle_ms)
+            self._late = min(self._late + 1, 12)
+            self.delay = min(self.delay << self._late, self._idle_ms)
         if core.transfer.running:
             core.transfer.ask_again()
         else:
@@ -324,7 +329,7 @@ class Status:
         if base >= 0 and core.slots.has(base, HAS_BATCH):
             if buf[at] & PRE_PREPARED:
                 core.batches.send_bodies(base, wire.get_mask(buf, at + 1, 2), sender)
-            elif whole:
+            elif whole and core.slots.request_count(base):  # nulls: see _answer_slot
                 core.batches.send(base, sender)
 
     def _is_my_turn(self, sender, round_number):

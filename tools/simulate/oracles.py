@@ -323,6 +323,9 @@ class Oracles:
             return
         for seqno, batch, ran in noted:
             if seqno > self.height and len(ran) == self._count_new(batch):
+                core = hal.node.replica.core
+                for null in range(self.height + 1, seqno):
+                    self._agree_unseen(hal.number, core, null, seqno)
                 self._extend(hal.number, seqno, batch, ran)
             elif seqno in self.chain:  # perhaps not all requests of the batch were executed
                 agreed, agreed_ran = self.chain[seqno]
