@@ -296,6 +296,30 @@ def test_the_bodies_of_the_batch_are_needed_too():
     assert sent(bench)[2] == [batch.digest]
 
 
+def test_a_batch_behind_the_window_brings_the_checkpoint_that_was_chosen():
+    """f + 1 list checkpoint 4 and have prepared 5 behind it: a batch that the window (W = 4) of a
+    new primary that executed nothing does not reach. It fetches that checkpoint."""
+    bench = Bench(1)
+    claims = ((5, 0, one(bench, 5).digest),)
+    lead(bench, claims, 4, ((4, OTHER),), senders=(0, 2))
+    transfer = bench.core.transfer
+    assert not announced(bench) and transfer.running
+    fetches = [m for m in bench.sent(wire.FETCH) if m[12:16] == u32(4)]
+    assert fetches
+
+
+def test_the_window_moves_to_what_the_view_changes_prove_stable():
+    bench = Bench(1)
+    for seqno in (1, 2):
+        bench.execute(seqno, seqno)
+    digest = bench.own_checkpoint(2)
+    batch = one(bench, 6)
+    lead(bench, ((6, 0, batch.digest),), 2, ((2, digest),), senders=(0, 2))
+    assert not announced(bench) and bench.core.progress.low_mark == 2
+    bench.tick(10)
+    assert bench.pre_prepare(0, 6, batch, 1) == 0
+
+
 def test_a_batch_of_an_earlier_view_is_at_hand():
     """It prepared in view 0; in view 1 its slot served another one."""
     bench = Bench(3)

@@ -56,6 +56,19 @@ def test_status_changes_neither_view_nor_window():
     assert (progress.view, progress.low_mark, progress.last_executed) == (0, 0, 2)
 
 
+def test_everybody_is_asked_in_turn_while_others_talk():
+    """Each question is another replica's to answer, as long as one is open; who talks meanwhile
+    makes it ask sooner, not the same one again."""
+    bench = Bench(1)
+    bench.feed(bench.message(wire.COMMIT, 2, 0, 1, WRONG))
+    for _ in range(400):
+        bench.core.status.on_work()
+        bench.tick(1)
+    rounds = [m[20] for m in bench.sent(wire.STATUS, -1)]
+    assert len(rounds) > 20
+    assert rounds == [i + rounds[0] for i in range(len(rounds))]
+
+
 # --- state transfer ---
 
 
