@@ -362,7 +362,7 @@ def test_white_space_in_a_path(tmp_path):
 
 def test_sizes_need_neither(tmp_path):
     result = run("firmware", "--sizes", "--output", tmp_path)
-    assert result.exit_code == 0 and "tinybft/agreement.py" in result.stdout
+    assert result.exit_code == 0 and "tinybft/parts.py" in result.stdout
 
 
 def test_the_emulated_board_is_built_elsewhere(tmp_path, monkeypatch):
