@@ -30,7 +30,6 @@ from tests.sim.power_hunts import POWER_HUNTS
 from tests.sim.source_edits import defect, edited
 from tinybft.agreement import Agreement
 from tinybft.auth import Authenticator
-from tinybft.batches import Batches
 from tinybft.checkpoint import Checkpoints
 from tinybft.claims import Claims
 from tinybft.client import Client
@@ -281,11 +280,6 @@ DEFECTS = (
     defect(
         "no_back_off", "time-outs do not grow", "slow",
         (Timers, "on_view_left", "min(self._back_off + 1, _BACK_OFF_MAX)", "0"),
-    ),
-    defect(
-        "stamped_before", "a new primary's batch is older than those before it", "dark_split",
-        (Batches, "_stamp", "earlier_s > time_s or (earlier_s == time_s and earlier_ms > time_ms)",
-         "False"),
     ),
     defect(
         "asks_one", "the same replica has to answer, over and over", "void primary",

@@ -28,7 +28,6 @@ KNOWN = (
     ("b_weak", "story"),
     ("x_short", "void"),
     ("unverified", "choice"),
-    ("stamped_before", "dark_split"),
     ("asks_one", "primary"),
     ("early_timer", "alone"),
     # of what survives a power cut

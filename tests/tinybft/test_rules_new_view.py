@@ -360,6 +360,19 @@ def test_proposals_go_on_behind_x():
     assert [m[8:16] for m in bench.sent(wire.PRE_PREPARE, -1)] == [u32(1) + u32(3)]
 
 
+def test_a_proposal_behind_x_is_not_older_than_x():
+    """The clock of this primary stands, as it has executed nothing; the batch before is at 3.007 s."""
+    bench = Bench(1, make_config(PIPELINE=2))
+    batch = bench.batch([bench.request(4, 1, b"\x041")], time=(3, 7))
+    assert bench.pre_prepare(0, 1, batch) == 0
+    for sender in (2, 3):
+        bench.prepare(sender, 1, batch.digest)
+    lead(bench, ((1, 0, batch.digest),))
+    bench.feed(bench.request(3, 9, b"\x04new"))
+    proposed = bench.sent(wire.PRE_PREPARE, -1)[0]
+    assert proposed[12:16] == u32(2) and proposed[16:22] == u32(3) + u16(7)
+
+
 def test_proposals_go_on_behind_the_checkpoint_and_what_is_executed():
     bench = Bench(1)
     for seqno in (1, 2):
