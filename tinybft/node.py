@@ -96,6 +96,11 @@ class Node:
             self.faults = self.replica.core.faults
         else:
             self.faults = Faults()
+        # For `step`: a bound method is looked up once, a method of another object twice.
+        self._receive_into = hal.receive_into
+        self._now_ms = hal.now_ms
+        self._take = self.replica.receive if is_replica else self._receive
+        self._tick = self.replica.tick if is_replica else None
 
     # --- the loop ---
 
@@ -106,37 +111,35 @@ class Node:
         The time is asked for once a message, and an object never whether it is there: on rv32
         each of both costs as much as two calls.
         """
-        hal = self.hal
         received = self._received
+        receive_into = self._receive_into
+        now_ms = self._now_ms
         left = _MESSAGES_PER_STEP
-        length = int(hal.receive_into(received))
-        now = hal.now_ms()
-        while length:
-            if self._is_replica:
-                self.replica.receive(received, length, now)
-            else:
-                self._receive(length, now)
-            left -= 1
-            if left == 0:
-                break
-            length = int(hal.receive_into(received))
-            if length:
-                now = hal.now_ms()
+        length = int(receive_into(received))
+        now = now_ms()
+        if length:
+            take = self._take
+            while True:
+                take(received, length, now)
+                left -= 1
+                if left == 0:
+                    break
+                length = int(receive_into(received))
+                if length == 0:
+                    break
+                now = now_ms()
         client = self.client
         if client.busy:
             client.tick(now)
         if self._is_replica:
-            self.replica.tick(now)
+            self._tick(now)
         return left < _MESSAGES_PER_STEP
 
     @micropython.native
-    def _receive(self, length, now):
-        if self._is_replica:  # `step` asks itself
-            self.replica.receive(self._received, length, now)
-            return
-        fault = self._wire.check(self._received, length)
-        if not fault and wire.message_type(self._received) == wire.REPLY:
-            fault = self.client.on_reply(self._received, now)
+    def _receive(self, buf, length, now):
+        fault = self._wire.check(buf, length)
+        if not fault and wire.message_type(buf) == wire.REPLY:
+            fault = self.client.on_reply(buf, now)
         if fault:
             self.faults.count(fault)
 

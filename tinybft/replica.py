@@ -48,6 +48,7 @@ from tinybft.volatile import Volatile
 _REQUEST = const(1)
 _NEW_VIEW = const(9)
 _SENDER = const(5)
+_MAC = const(7)
 
 
 class Core:
@@ -160,6 +161,8 @@ class Replica:
         self._inline_max = config.INLINE_LENGTH_MAX
         self._check = core.wire.check
         self._count = core.faults.count
+        self._counts = core.faults.counts
+        self._heard_at = core.status.heard_at
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
         self._holds_reads = config.READ_ONLY
         self._on_request = core.requests.on_request
@@ -202,17 +205,18 @@ class Replica:
             else:
                 fault = int(self._dispatch[kind](buf))
                 if fault <= 0:
-                    self.core.status.heard_at[sender] = now
+                    self._heard_at[sender] = now
         if fault > 0:
-            self._refuse(buf, fault)
+            counts = self._counts
+            counts[fault] = int(counts[fault]) + 1
+            if fault == _MAC:
+                self._blame(buf)
         elif fault == 0:  # not UNCHANGED
             self._settle()
 
     @micropython.native
-    def _refuse(self, buf, fault):
-        self.core.faults.counts[fault] += 1
-        if fault == faults.MAC:
-            self.core.bad_tags[wire.sender(buf)] += 1
+    def _blame(self, buf):
+        self.core.bad_tags[wire.sender(buf)] += 1
 
     @micropython.viper
     def tick(self, now):
@@ -282,8 +286,6 @@ class Replica:
         An own client that submits from its `on_done` comes back here in the middle of it;
         then the loop that is under way goes on with what was added.
         """
-        core = self.core
-        progress = self.progress
         if self._settling:
             return
         self._settling = True

@@ -28,7 +28,7 @@ _PARTS = ("progress", "clock", "slots", "state", "requests", "replies", "batches
     + ("timers", "claims", "view_change", "new_view")
 )
 _PROVEN_BY_DIGEST = (wire.REQUEST, wire.VIEW_CHANGE, wire.NEW_VIEW)
-_SCRATCH = ("now", "heard", "_digest", "_authentic")
+_SCRATCH = ("now", "heard", "_counts", "_digest", "_authentic")
 _REGIONS = (
     "slots",
     "bodies",
@@ -158,7 +158,7 @@ class Victim:
         self.sent = self.digests = self.tags = 0
         node._received[: len(frame)] = frame
         try:
-            node._receive(len(frame), self.scene.now)
+            node._take(node._received, len(frame), self.scene.now)
         except Exception as error:
             if hasattr(sys, "print_exception"):
                 sys.print_exception(error)
