@@ -98,6 +98,7 @@ class Hal:
         self._control[_RECEIVED_TAIL] = self._control[_RECEIVED_HEAD]
         self._fragments = Fragments(config, node_id, None, self._control[_SENT_HEAD])
         self._put_whole = self._fragments.put_whole
+        self._frame_out = self._fragments.frame
         self._callback = None
         self._ticks = 0
         self._tick_bound = self._tick
@@ -140,21 +141,22 @@ class Hal:
         copy(frame, 0, self._received, at, length)
         return self._reassembly.offer(frame, length, buf)
 
-    @micropython.native
-    def send(self, target, buf, length):
+    @micropython.viper
+    def send(self, target: int, buf, length: int) -> bool:
         """Give buf[0:length] to the radio; False when its ring is full, as a real one's is."""
-        fragments = self._fragments
-        whole = self._put_whole(buf, length, target)
+        whole = int(self._put_whole(buf, length, target))
         if whole:
-            return self._put(target, fragments.frame, whole)
+            return bool(self._put(target, self._frame_out, whole))
+        fragments = self._fragments
         fragments.begin(buf, length, target)
         sent = True
         while True:
-            length = fragments.put_next()
+            length = int(fragments.put_next())
             if length == 0:
-                return sent
-            if not self._put(target, fragments.frame, length):
+                break
+            if not self._put(target, self._frame_out, length):
                 sent = False
+        return sent
 
     @micropython.viper
     def _put(self, target: int, frame, length: int) -> bool:

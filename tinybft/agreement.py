@@ -54,6 +54,8 @@ class Agreement:
         self.core = core
         self.slots = core.slots
         self._quorum = core.quorum
+        self._is_prepared = core.quorum.is_prepared  # bound: looked up once, not twice
+        self._is_quorum = core.quorum.is_quorum
         self._fault_count = config.FAULT_COUNT
         self._when_prepared = 0 if config.TENTATIVE else _UNCHANGED  # it may be executed
         self._pipeline = config.PIPELINE
@@ -131,11 +133,14 @@ class Agreement:
         progress = core.progress
         kind = octets[1]
         sender = octets[2] | octets[3] << 8
-        number = wire.seqno(buf)
+        high = uint(octets[15]) << 24 | uint(octets[14]) << 16
+        number = high | uint(octets[13]) << 8 | uint(octets[12])  # wire.seqno
+        high = uint(octets[11]) << 24 | uint(octets[10]) << 16
+        view = high | uint(octets[9]) << 8 | uint(octets[8])
         low_mark = uint(progress.low_mark)
         attached = kind == _COMMIT and octets[0] & _FLAG_CHECKPOINT
-        is_placed = uint(number) > low_mark and uint(number) - low_mark <= uint(self._window)
-        if not is_placed or uint(wire.view(buf)) != uint(progress.view) or not progress.active:
+        is_placed = number > low_mark and number - low_mark <= uint(self._window)
+        if not is_placed or view != uint(progress.view) or not progress.active:
             fault = int(self._misplaced(buf, number))
             if kind != _COMMIT or not core.handover.is_of_view_left(buf, number):
                 return int(core.checkpoints.on_attached(buf, sender, True)) if attached else fault
@@ -249,7 +254,7 @@ class Agreement:
                 return int(self.core.handover.learn(base))
             self._accept(base)
         if not flags & _PREPARED:
-            if not self._quorum.is_prepared(self._prepares(base)):
+            if not self._is_prepared(self._prepares(base)):
                 return _UNCHANGED
             ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
             if ahead > int(self._pipeline):
@@ -258,7 +263,7 @@ class Agreement:
             slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
             self._vote(_COMMIT, base)
-        if flags & _COMMITTED or not self._quorum.is_quorum(slots.commits(base)):
+        if flags & _COMMITTED or not self._is_quorum(slots.commits(base)):
             return _UNCHANGED if flags & _PREPARED else int(self._when_prepared)
         slots.set_flag(base, _COMMITTED)
         return 0

@@ -50,6 +50,7 @@ class Checkpoints:
         self._interval = config.CHECKPOINT_INTERVAL
         self._count = config.CHECKPOINT_COUNT
         self._window = config.WINDOW
+        self._is_quorum = core.quorum.is_quorum
         self._replica_count = config.REPLICA_COUNT
         self.last_taken = 0
         self._half = bytearray(wire.HEADER_LENGTH + wire.DIGEST_LENGTH)  # a digest, if it is whole
@@ -276,18 +277,22 @@ class Checkpoints:
 
     # --- what the votes say ---
 
-    @micropython.native
-    def _look(self, base, seqno):
+    @micropython.viper
+    def _look(self, base: int, seqno):
         """Stable? Or does a quorum contradict the own digest?"""
-        quorum = self.core.quorum
-        if quorum.is_quorum(get_u32(self._buf, base + self._mask)):
+        buf = self._buf
+        is_quorum = self._is_quorum
+        if is_quorum(get_u32(buf, base + int(self._mask))):
             self._stabilise(seqno)
             return
-        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
-            if quorum.is_quorum(get_u32(self._buf, at + 32)) and not self._is_half(at):
+        at = base + int(self._candidates)
+        end = base + int(self._size)
+        while at < end:
+            if is_quorum(get_u32(buf, at + 32)) and not self._is_half(at):
                 self.core.faults.count(faults.DIVERGED)
-                self.core.transfer.start(seqno, self._buf, at)
+                self.core.transfer.start(seqno, buf, at)
                 return
+            at += _CANDIDATE_LENGTH
 
     @micropython.native
     def _stabilise(self, seqno):

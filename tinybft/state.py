@@ -180,7 +180,7 @@ class State:
         else:
             self._blocks.put(offset, buf, start, length)
 
-    @micropython.native
+    @micropython.viper
     def allow(self, pages):
         """Effects: `write` may copy so many pages from now on; -1: any number."""
         self._allowed = pages

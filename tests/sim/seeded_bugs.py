@@ -54,12 +54,12 @@ DEFECTS = (
     # --- votes ---
     defect(
         "commit_2f", "committed with 2f COMMITs", "story choice",
-        (Agreement, "advance", "COMMITTED or not self._quorum.is_quorum(slots.commits(base))",
-         "COMMITTED or not self._quorum.is_prepared(slots.commits(base))"),
+        (Agreement, "advance", "COMMITTED or not self._is_quorum(slots.commits(base))",
+         "COMMITTED or not self._is_prepared(slots.commits(base))"),
     ),
     defect(
         "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "split primary",
-        (Agreement, "advance", "self._quorum.is_prepared(self._prepares(base))",
+        (Agreement, "advance", "self._is_prepared(self._prepares(base))",
          "self._prepares(base)"),
     ),
     defect(
@@ -119,7 +119,7 @@ DEFECTS = (
     defect(
         "window", "votes and proposals behind the window are taken", "primary clog",
         (Agreement, "_misplaced", "not progress.in_window(number)", "False"),
-        (Agreement, "on_vote", "uint(number) - low_mark <= uint(self._window)", "True"),
+        (Agreement, "on_vote", "number - low_mark <= uint(self._window)", "True"),
     ),
     defect(
         "request_id", "execution does not look at the client table", "primary clog",
@@ -132,7 +132,8 @@ DEFECTS = (
     ),
     defect(
         "time", "the time of a batch is not looked at", "clock",
-        (GroupClock, "is_plausible", "if time_s < self.agreed_s or (", "if False and ("),
+        (GroupClock, "is_plausible", "if time_s < agreed_s:", "if False:"),
+        (GroupClock, "is_plausible", "if time_s == agreed_s and", "if False and"),
         (Execution, "_execute_batch", "self._is_before_record(time_s, time_ms)", "False"),
     ),
     defect(
@@ -142,13 +143,13 @@ DEFECTS = (
     # --- checkpoints and transfer ---
     defect(
         "stable_weak", "a checkpoint is stable by f + 1", "clog absence",
-        (Checkpoints, "_look", "quorum.is_quorum(get_u32(self._buf, base + self._mask))",
-         "quorum.is_weak(get_u32(self._buf, base + self._mask))"),
+        (Checkpoints, "_look", "is_quorum(get_u32(buf, base + int(self._mask)))",
+         "self.core.quorum.is_weak(get_u32(buf, base + int(self._mask)))"),
     ),
     defect(
         "stable_own", "a checkpoint is stable by the own one", "clog absence",
-        (Checkpoints, "_look", "quorum.is_quorum(get_u32(self._buf, base + self._mask))",
-         "get_u32(self._buf, base + self._mask)"),
+        (Checkpoints, "_look", "is_quorum(get_u32(buf, base + int(self._mask)))",
+         "get_u32(buf, base + int(self._mask))"),
     ),
     defect(
         "checkpoint_digest", "CHECKPOINTs count whatever their digest", "absence clog",

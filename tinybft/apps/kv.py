@@ -14,7 +14,7 @@ store, and a link to the record or (when one goes or gets shorter) the last cell
 Allocates nothing; but `increment` does for numbers from 2**30 on.
 """
 
-from tinybft.apps.kv_cells import CELL_LENGTH, Cells, cells_for
+from tinybft.apps.kv_cells import Cells, cells_for
 from tinybft.apps.kv_format import (
     ABSENT,
     BAD_OPERATION,
@@ -41,6 +41,7 @@ from tinybft.octets import copy, get_u16, put_u16
 from tinybft.service import Service
 
 _NUMBER_LENGTH_MAX = const(20)
+_CELL_LENGTH = const(64)  # as in kv_cells.py: a constant is inlined only where it is defined
 _KEY_AT = const(2)  # in an operation; but for:
 _CAS_KEY_AT = const(4)
 _SCAN_KEY_AT = const(5)
@@ -76,12 +77,12 @@ class KeyValueStore(Service):
     def genesis(self, state):
         self._cells.genesis()
 
-    @micropython.native
-    def pages_max(self, length, page_length):
-        cells = cells_for(length - _KEY_AT) + 2
+    @micropython.viper
+    def pages_max(self, length: int, page_length: int) -> int:
+        cells = int(cells_for(length - _KEY_AT)) + 2
         if cells < _CELLS_MIN:
             cells = _CELLS_MIN
-        return cells * (CELL_LENGTH // page_length)
+        return cells * (_CELL_LENGTH // page_length)
 
     @micropython.native
     def execute(self, state, op, length, reply, ctx):
