@@ -9,25 +9,25 @@ from tinybft.compat import const
 
 # Receiving a message of each type, at a replica: (microseconds, and nanoseconds per byte).
 MESSAGE = (
-    (2234, 7531),  # REQUEST, at the primary
-    (1090, 7554),  # REQUEST
-    (1857, 2105),  # PRE-PREPARE
-    (510, 0),  # PREPARE
-    (317, 0),  # COMMIT
-    (321, 1465),  # REPLY
-    (540, 0),  # CHECKPOINT
-    (1043, 0),  # VIEW-CHANGE
-    (884, 0),  # VIEW-CHANGE-ACK
-    (4131, 0),  # NEW-VIEW
-    (1050, 0),  # STATUS
-    (4650, 0),  # FETCH
-    (6964, 0),  # META-DATA
-    (3874, 0),  # DATA
+    (1659, 5227),  # REQUEST, at the primary
+    (780, 5248),  # REQUEST
+    (1466, 910),  # PRE-PREPARE
+    (429, 0),  # PREPARE
+    (254, 0),  # COMMIT
+    (251, 2332),  # REPLY
+    (425, 0),  # CHECKPOINT
+    (837, 0),  # VIEW-CHANGE
+    (737, 0),  # VIEW-CHANGE-ACK
+    (3362, 0),  # NEW-VIEW
+    (965, 0),  # STATUS
+    (4156, 0),  # FETCH
+    (4674, 0),  # META-DATA
+    (3979, 0),  # DATA
 )
-EXECUTED_US = 1556  # a batch, in the step that executes it
-CHECKPOINT_US = 3422  # to take a checkpoint, after the replies have left
-SUBMIT = (495, 1123)  # a request of one's own
-CLIENT_REPLY = (249, 2297)  # at a node that is a client only
+EXECUTED_US = 1254  # a batch, in the step that executes it
+CHECKPOINT_US = 2428  # to take a checkpoint, after the replies have left
+SUBMIT = (472, 1130)  # a request of one's own
+CLIENT_REPLY = (251, 2332)  # at a node that is a client only
 DROPPED_US = 121  # a message of no use: one that such a node overhears, garbage
 
 _REQUEST = const(1)

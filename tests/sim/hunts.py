@@ -203,13 +203,13 @@ class Story:
 
 
 class Load:
-    """Every correct client submits at random moments, one operation at a time."""
+    """Correct clients, all or some, submit at random moments, one operation at a time."""
 
-    def __init__(self, sim, draw):
+    def __init__(self, sim, draw, clients=None):
         self._sim = sim
         self._draw = draw
         self.stopped = False
-        for client in range(sim.client_count):
+        for client in clients or range(sim.client_count):
             self._go_on(client)
 
     def _go_on(self, client):
@@ -378,20 +378,20 @@ def _two_views_without_one(sim, draw, liar):
 
 
 def void(sim, draw):
-    """A new primary begins with nulls; one replica alone learns that they are committed, and is
-    away when the next view begins."""
+    """A new primary begins with nulls, for which there is room as one client alone asks; one
+    replica alone learns that they are committed, and is away when the next view begins."""
     liar = Liar(sim, 1, draw, {"votes", "claims", "choice"})
     liar.favourite = "nulls"
     first, second = draw.sample((0, 2, 3), 2)
     links = Links(sim)
-    load = Load(sim, draw)
+    alone = Load(sim, draw, clients=[sim.client_count - 1])
     sim.run(draw.randrange(5, 60))
     links.block("COMMIT", "PREPARE")
     sim.run_until(_begins_view(sim, first), 300)
     links.block("COMMIT", but=first)
-    executed = sim.executed(first)
-    sim.run_until(lambda: sim.executed(first) > executed, 50)
+    sim.run_until(lambda: sim.executed(first) >= sim.core(first).new_view.end(), 50)
     links.away = {first}
+    alone.stopped, load = True, Load(sim, draw)
     sim.run_until(_begins_view(sim, second), 300)
     _end(sim, draw, links, load, liar)
 
@@ -527,6 +527,8 @@ class Hunt:
     def sim(self, seed, trace=None):
         command = f"python -m tests.sim.seeded_bugs --hunt {self.name} --seed {seed}"
         changed = FAST | dict.fromkeys(self.options, True)
+        changed["PIPELINE"] = 1 + 2 * (seed % 2)  # with more than one, views begin with nulls
+        changed["STAGGER_MS"] = 2 * (seed % 3 == 0)
         if self.service:
             changed["service"] = self.service
         return Sim(seed, durable=self.durable, command=command, trace=trace, **changed)

@@ -250,14 +250,14 @@ def dark_void(sim, draw):
     liar.favourite = "nulls"
     first, second = draw.sample((0, 2, 3), 2)
     links = Links(sim)
-    load = Load(sim, draw)
+    alone = Load(sim, draw, clients=[sim.client_count - 1])
     sim.run(draw.randrange(5, 60))
     links.block("COMMIT", "PREPARE")
     sim.run_until(_begins_view(sim, first), 300)
     links.block("COMMIT", but=first)
-    executed = sim.executed(first)
-    sim.run_until(lambda: sim.executed(first) > executed, 50)
+    sim.run_until(lambda: sim.executed(first) >= sim.core(first).new_view.end(), 50)
     links.away = {first}
+    alone.stopped, load = True, Load(sim, draw)
     links.block("COMMIT", "PREPARE")
     others = [i for i in (0, 2, 3) if i != first]
     sim.outage(others)

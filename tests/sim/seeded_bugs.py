@@ -103,8 +103,8 @@ DEFECTS = (
     ),
     defect(
         "vote_tags", "tags of votes are not checked", "backup",
-        (Authenticator, "check", "return bool(self.check_digested(",
-         "return kind in (3, 4) or bool(self.check_digested("),
+        (Authenticator, "check_digested", "if end > _DIRECT_MAX:",
+         "if kind in (3, 4):\n        return True\n    if end > _DIRECT_MAX:"),
     ),
     defect(
         "request_tags", "tags of requests are not checked", "backup primary",

@@ -15,7 +15,7 @@ from tools.simulate.radio import Cell, Values, longest, measure, target_of
 from tools.simulate.sim import Sim
 
 C3 = str(named_files()["c3"])
-CELL = Cell(C3, "put", 64, 1, 6, 12, 1, 1, False, 0.0)
+CELL = Cell(C3, "put", 64, 1, 6, 12, 1, 1, False, False, 0.0)
 
 
 def test_a_measurement_is_a_function_of_its_seed():

@@ -162,7 +162,9 @@ def test_f26_source_serves_an_older_checkpoint():
 
 # --- corrupt answers
 
-BLOCK_COUNT = Sim(seed=1).config.BLOCK_COUNT
+CONFIG = Sim(seed=1).config
+BLOCK_COUNT = CONFIG.BLOCK_COUNT
+LAST_LENGTH = CONFIG.STATE_LENGTH + CONFIG.SYSTEM_LENGTH - (BLOCK_COUNT - 1) * CONFIG.BLOCK_LENGTH
 
 
 def fetched_beside(change, kinds):
@@ -209,9 +211,21 @@ def test_f27_every_block_is_fetched():
 
 @pytest.mark.parametrize("block", range(BLOCK_COUNT))
 def test_f27_corrupt_block(block):
-    """Each block in turn comes with one bit flipped; behind the used part of the last one too."""
-    sim = fetched_beside(data_with(block, lambda b: flipped(b, 24 + 63, 128)), (wire.DATA,))
+    """Each block in turn comes with one bit flipped, in its last byte that is used."""
+    last = 63 if block < BLOCK_COUNT - 1 else LAST_LENGTH - 1
+    sim = fetched_beside(data_with(block, lambda b: flipped(b, 24 + last, 128)), (wire.DATA,))
     assert sim.faults(AWAY)["transfer"]
+
+
+def test_f27_behind_the_end_of_the_state():
+    """What the last block has behind the used part is nobody's: it is left there, and no lie."""
+    change = data_with(BLOCK_COUNT - 1, lambda b: flipped(b, 24 + LAST_LENGTH, 128))
+    sim = fetched_beside(change, (wire.DATA,))
+    assert not sim.faults(AWAY)["transfer"]
+    state = sim.core(AWAY).state
+    octets = bytearray(64)
+    state.read((BLOCK_COUNT - 1) * 64, octets, 0, 64)
+    assert not any(octets[LAST_LENGTH:])
 
 
 def shorter(octets):

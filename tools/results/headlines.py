@@ -43,6 +43,7 @@ HEADLINES = {
     "long_ms": Headline("latency, write of 1 KiB, median", "ms", MODELLED, 40, -1, "80 ms", 1),
     "writes": Headline("writes of 64 B, 4 clients", "/s", MODELLED, 62, 1, "31 /s", 1),
     "reads": Headline("reads of 64 B, 4 clients", "/s", MODELLED, 86, 1, "43 /s", 1),
+    "read_only": Headline("... read-only, median", "ms", MODELLED, None, -1, "", 1),
     "host_1": Headline(
         "writes of 64 B, unix cluster, 1 client", "/s", MEASURED_HOST, 1140, 1, "570 /s *"
     ),
@@ -91,6 +92,11 @@ def _radio(results, found):
             found["small_ms" if is_small else "long_ms"] = row["ms"]["p50"]
         if row["clients"] == 4 and is_small:
             found["writes" if row["mix"] == "put" else "reads"] = row["per_second"]
+
+    figures = _figures(results, "radio-read-only")
+    for row in figures["rows"] if figures else ():
+        if (row["rate"], row["clients"], row["mix"]) == (1, 1, "get"):
+            found.setdefault("read_only", row["ms"]["p50"])
 
 
 def _host(results, found):

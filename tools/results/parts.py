@@ -52,6 +52,20 @@ PARTS = {
         quick=("--operations", "10", "--runs", "1", "--rates", "24"),
         configuration="c3",
     ),
+    "read-only": Part(
+        "the same with read-only requests",
+        ("bench", "radio", "--read-only", "--rates", "1"),
+        ("radio-read-only",),
+        quick=("--operations", "10", "--runs", "1"),
+        configuration="c3",
+    ),
+    "tentative": Part(
+        "the same with tentative execution",
+        ("bench", "radio", "--tentative", "--rates", "1"),
+        ("radio-tentative",),
+        quick=("--operations", "10", "--runs", "1"),
+        configuration="c3",
+    ),
     "scale": Part(
         "replicas from 4 to 25, state from 1 to 256 KiB",
         ("bench", "scale"),

@@ -281,6 +281,8 @@ SECTIONS = (
     ("memory", "Memory", "measured on emulated rv32, and computed", memory),
     ("virt", "Instructions", "measured on emulated rv32", virt),
     ("radio", "Reads and writes on the radio", "modelled", radio),
+    ("radio-read-only", "The same with read-only requests", "modelled", radio),
+    ("radio-tentative", "The same with tentative execution", "modelled", radio),
     ("ycsb-radio", "YCSB on the radio", "modelled", ycsb),
     ("energy", "Energy", "modelled", energy),
     ("scale", "Scale", "simulated", scale),

@@ -13,6 +13,9 @@ from tools.simulate.sim import Sim
 _SHRINK_RUNS_MAX = 60
 
 
+TURN_MS = 2  # of --turns
+
+
 @dataclass(frozen=True)
 class Job:
     """Everything that a run is a function of; travels to the other processes."""
@@ -31,12 +34,14 @@ class Job:
     durable: str = None
     read_only: bool = False
     tentative: bool = False
+    turns: bool = False
 
     @property
     def options(self):
         """Constants of the configuration that it changes."""
         chosen = {"READ_ONLY": self.read_only, "TENTATIVE": self.tentative}
-        return {name: True for name, is_on in chosen.items() if is_on}
+        turns = {"STAGGER_MS": TURN_MS} if self.turns else {}
+        return {name: True for name, is_on in chosen.items() if is_on} | turns
 
     @property
     def course(self):
@@ -59,7 +64,11 @@ class Job:
         if self.faults is not None:
             words.append("--faults " + (",".join(str(i) for i in self.faults) or "none"))
         flags = (self.with_primary, "--spare-primary"), (not self.read_only, "--read-only")
-        for is_off, flag in (*flags, (not self.tentative, "--tentative")):
+        for is_off, flag in (
+            *flags,
+            (not self.tentative, "--tentative"),
+            (not self.turns, "--turns"),
+        ):
             if not is_off:
                 words.append(flag)
         return " ".join(words)

@@ -90,6 +90,7 @@ class Rate(click.ParamType):
 @click.option("--faults", type=Faults(), help="Only these of the seed's faults; or none.")
 @click.option("--spare-primary", is_flag=True, help="No fault of replica 0, nor of its links.")
 @click.option("--read-only", is_flag=True, help="Reads are not ordered (option read_only).")
+@click.option("--turns", is_flag=True, help="Votes take turns (stagger_ms), on any network.")
 @click.option("--tentative", is_flag=True, help="One batch is executed ahead (option tentative).")
 @click.option("--trace", is_flag=True, help="Tell the story of the run.")
 @click.option("--jobs", type=click.IntRange(1), help="Processes. [one per core]")

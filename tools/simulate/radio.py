@@ -74,6 +74,7 @@ class Cell:
     seed: int
     runs: int
     read_only: bool
+    tentative: bool
     loss: float
 
 
@@ -111,7 +112,7 @@ class Values:
 
 def measure(cell):
     """The row of a cell, JSON-able. Raises Refusal."""
-    config = load(cell.path)
+    config = with_options(load(cell.path), cell)
     first = 1 % config.REPLICA_COUNT
     ids = [(first + i) % config.REPLICA_COUNT for i in range(cell.clients)]
     times, rows, chains, passed_us = [], [], {}, 0
@@ -148,6 +149,13 @@ def measure(cell):
         **means(rows),
         "path": {name: summed(chains[name], len(times)) for name in BEGINNINGS if name in chains},
     }
+
+
+def with_options(config, cell):
+    """The configuration with the options of the cell."""
+    config.READ_ONLY |= cell.read_only
+    config.TENTATIVE |= cell.tentative
+    return config
 
 
 def means(rows):
@@ -200,7 +208,8 @@ def longest(config, keys=KEYS):
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1, 100), help="Seeds.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @click.option("--loss", default=0.0, type=click.FloatRange(0, 90), help="% of frames. [0]")
-@click.option("--read-only", is_flag=True, help="Reads as read-only requests.")
+@click.option("--read-only", is_flag=True, help="Reads are not ordered (option read_only).")
+@click.option("--tentative", is_flag=True, help="Batches are executed when they are prepared.")
 @click.option("--path/--no-path", "with_path", default=False, help="Where the time goes.")
 @click.option("--config", "file", metavar="FILE", help="Configuration. [the shipped c3]")
 @click.option("--name", metavar="NAMED", help="Take another shipped configuration.")
@@ -241,10 +250,12 @@ def radio(rates, counts, sizes, file, name, output, with_plots, with_path, as_js
         "rows": rows,
         "ok": True,
     }
-    content = document("radio", command_line(click.get_current_context()), config, figures)
+    options = (option for option in ("read_only", "tentative") if chosen[option])
+    name = "-".join(["radio", *options]).replace("_", "-")
+    content = document(name, command_line(click.get_current_context()), config, figures)
     written = [results.write(content)]
     if with_plots:
-        written += draw(results, figures)
+        written += draw(results, figures, name)
     if as_json:
         click.echo(json.dumps(content, indent=1))
         return
@@ -338,7 +349,7 @@ def _cell(value):
     return "" if not value else f"{value:.2f}"
 
 
-def draw(results, figures):
+def draw(results, figures, name):
     """Latency of one client, and throughput of all, by rate."""
     rows = figures["rows"]
     most = max(row["clients"] for row in rows)
@@ -351,12 +362,12 @@ def draw(results, figures):
             throughputs.setdefault(group, {})[words(row)] = row["per_second"]
     written = []
     if latencies:
-        path = results.file("radio-latency", "svg")
+        path = results.file(f"{name}-latency", "svg")
         lines = [(ms, f"paper (C++), {kind}") for kind, ms in PAPER["ms"].items()]
         plots.bars(path, "Modelled radio, 1 client: median latency", latencies, "ms", lines)
         written.append(path)
     if most > 1:
-        path = results.file("radio-throughput", "svg")
+        path = results.file(f"{name}-throughput", "svg")
         lines = [(n, f"paper, {MIX_WORDS[mix]}s") for mix, n in PAPER["per_second"].items()]
         title = f"Modelled radio, {most} clients: closed loop"
         plots.bars(path, title, throughputs, "operations per second", lines)

@@ -55,9 +55,9 @@ def group(replicas, rate, **changed):
 
 def messages_needed(config):
     """Of an operation of a replica's client, nothing lost: REQUEST, PRE-PREPARE, PREPARE of all
-    backups, COMMIT of all, REPLY of all others; and of all a CHECKPOINT every K."""
+    backups, COMMIT of all, no REPLY; and of all a CHECKPOINT every K. With turns, fewer."""
     n = config.REPLICA_COUNT
-    return 2 + (n - 1) + n + (n - 1) + n / config.CHECKPOINT_INTERVAL
+    return 2 + (n - 1) + n + n / config.CHECKPOINT_INTERVAL
 
 
 def measure_group(cell):

@@ -48,6 +48,8 @@ def costs_text(result):
             rows.append((name, _cost(points[name], more)))
         elif name in result["types"]:
             rows.append((name, (round(microseconds(result["types"][name]["mean"])), 0)))
+        elif name == "REPLY":  # to the client of a replica after a retry: here to none
+            rows.append((name, _cost(result["client"]["reply"])))
         else:
             raise ValueError(f"{name}: was not counted")
     return _TEXT % {

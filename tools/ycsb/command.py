@@ -68,7 +68,7 @@ class Cell:
 @click.option("--records", default=RECORDS, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--runs", default=3, show_default=True, type=click.IntRange(1, 100), help="Cluster.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
-@click.option("--read-only", is_flag=True, help="Radio: reads as read-only requests.")
+@click.option("--read-only", is_flag=True, help="Radio: reads are not ordered (option read_only).")
 @click.option("--heap", default="640K", show_default=True, help="Heap of each replica.")
 @click.option("--config", "file", metavar="FILE", help="[config.toml; on the radio c3]")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")

@@ -81,6 +81,7 @@ class Traces:
 def run_on_radio(cell):
     """The row of a `command.Cell`, JSON-able."""
     config = load_config(cell.path)
+    config.READ_ONLY |= cell.read_only
     first = 1 % config.REPLICA_COUNT
     ids = [(first + i) % config.REPLICA_COUNT for i in range(cell.clients)]
     sim = Sim(seed=cell.seed, service=records.Records, radio=cell.rate, config=config)
