@@ -161,11 +161,7 @@ class Agreement:
         self.note(number)
         if base < 0:
             base = int(slots.open(number))
-        if slots.is_for(base, buf):
-            if kind == _PREPARE:
-                slots.add_prepare(base, sender)
-            else:
-                slots.add_commit(base, sender)
+        if slots.add_vote(base, kind, sender, buf):
             return int(self.advance(base))
         return int(self._count_candidate(base, kind, sender, buf))
 

@@ -100,7 +100,6 @@ class Node:
         self._receive_into = hal.receive_into
         self._now_ms = hal.now_ms
         self._take = self.replica.receive if is_replica else self._receive
-        self._tick = self.replica.tick if is_replica else None
 
     # --- the loop ---
 
@@ -114,29 +113,28 @@ class Node:
         received = self._received
         receive_into = self._receive_into
         now_ms = self._now_ms
-        left = _MESSAGES_PER_STEP
+        take = self._take
         length = int(receive_into(received))
         now = now_ms()
-        if length:
-            take = self._take
-            while True:
-                take(received, length, now)
-                left -= 1
-                if left == 0:
-                    break
-                length = int(receive_into(received))
-                if length == 0:
-                    break
+        take(received, length, now)  # no message: time passes
+        handled = length
+        left = _MESSAGES_PER_STEP - 1
+        while length and left:
+            length = int(receive_into(received))
+            if length:
                 now = now_ms()
+                take(received, length, now)
+            left -= 1
         client = self.client
         if client.busy:
             client.tick(now)
-        if self._is_replica:
-            self._tick(now)
-        return left < _MESSAGES_PER_STEP
+        return handled != 0
 
     @micropython.native
     def _receive(self, buf, length, now):
+        """What a node that is a client only does with a message; none: `length` 0."""
+        if not length:
+            return
         fault = self._wire.check(buf, length)
         if not fault and wire.message_type(buf) == wire.REPLY:
             fault = self.client.on_reply(buf, now)

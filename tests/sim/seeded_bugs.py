@@ -69,8 +69,8 @@ DEFECTS = (
     defect(
         "votes_by_message", "messages are counted, not replicas", "story claims backup",
         (Slots, "has_voted", "return mask >> (replica & 7) & 1", "return 0"),
-        (Slots, "add_commit", "buf[at] | 1 << (replica & 7)",
-         "buf[at] | 1 << (replica & 7)"
+        (Slots, "add_vote", "buf[at] | 1 << (replica & 7)",
+         "buf[at] | 1 << (replica & 7) if kind == _PREPARE else buf[at] | 1 << (replica & 7)"
          " | (buf[at] + 1 & 15) * (buf[at] >> (replica & 7) & 1)"),
     ),
     defect(
@@ -79,13 +79,13 @@ DEFECTS = (
     ),
     defect(
         "prepare_digest", "PREPAREs count whatever their digest", "split primary",
-        (Agreement, "on_vote", "slots.is_for(base, buf)",
-         "kind == _PREPARE and slots.has(base, 1) or slots.is_for(base, buf)"),
+        (Slots, "add_vote", "not equal(self.buf, base + _DIGEST, vote, 16, 32)",
+         "kind != _PREPARE and not equal(self.buf, base + _DIGEST, vote, 16, 32)"),
     ),
     defect(
         "commit_digest", "COMMITs count whatever their digest", "primary claims",
-        (Agreement, "on_vote", "slots.is_for(base, buf)",
-         "kind == _COMMIT and slots.has(base, 1) or slots.is_for(base, buf)"),
+        (Slots, "add_vote", "not equal(self.buf, base + _DIGEST, vote, 16, 32)",
+         "kind == _PREPARE and not equal(self.buf, base + _DIGEST, vote, 16, 32)"),
     ),
     defect(
         "learn_weak", "between views f + 1 COMMITs are enough to execute", "story claims",

@@ -165,7 +165,7 @@ class Victim:
             self._complain(frame, "exception " + repr(error))
         if self.digests > _DIGESTS_MAX or self.tags > _TAGS_MAX:
             self._complain(frame, "%d digests, %d tags" % (self.digests, self.tags))
-        silent_drop = not node.replica and frame[1:2] != bytes((wire.REPLY,))
+        silent_drop = not len(frame) or not node.replica and frame[1:2] != bytes((wire.REPLY,))
         if sum(counts) == before and not (silent_drop or self._proves_itself(frame)):
             self._complain(frame, "accepted")
 
