@@ -99,6 +99,7 @@ class Hal:
         self._fragments = Fragments(config, node_id, None, self._control[_SENT_HEAD])
         self._put_whole = self._fragments.put_whole
         self._frame_out = self._fragments.frame
+        self._put_frame = self._put
         self._callback = None
         self._ticks = 0
         self._tick_bound = self._tick
@@ -146,7 +147,7 @@ class Hal:
         """Give buf[0:length] to the radio; False when its ring is full, as a real one's is."""
         whole = int(self._put_whole(buf, length, target))
         if whole:
-            return bool(self._put(target, self._frame_out, whole))
+            return bool(self._put_frame(target, self._frame_out, whole))
         fragments = self._fragments
         fragments.begin(buf, length, target)
         sent = True

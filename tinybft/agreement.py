@@ -28,6 +28,8 @@ _COMMIT = const(4)
 _HEADER_LENGTH = const(16)
 _DIGEST_LENGTH = const(32)
 _FLAGS = const(4)  # in a slot
+_PREPARES = const(44)
+_COMMITS = const(48)
 _PRE_PREPARED = const(1)
 _ACCEPTED = const(2)
 _PREPARED = const(4)
@@ -56,9 +58,10 @@ class Agreement:
         self._quorum = core.quorum
         self._is_prepared = core.quorum.is_prepared  # bound: looked up once, not twice
         self._is_quorum = core.quorum.is_quorum
-        self._fault_count = config.FAULT_COUNT
         self._when_prepared = 0 if config.TENTATIVE else _UNCHANGED  # it may be executed
         self._pipeline = config.PIPELINE
+        self._is_durable = config.DURABLE
+        self._stagger_ms = config.STAGGER_MS
         self._window = config.WINDOW
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
@@ -255,7 +258,8 @@ class Agreement:
             ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
             if ahead > int(self._pipeline):
                 return _UNCHANGED  # `on_executed` comes back to it
-            self.core.durability.say_prepared(base)
+            if bool(self._is_durable):
+                self.core.durability.say_prepared(base)
             slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
             self._vote(_COMMIT, base)
@@ -286,7 +290,7 @@ class Agreement:
         if flags & _VOUCHED_ONLY:
             return bool(self.is_vouched(base))
         if flags & _TIME_IN_DOUBT or slots.doubts(base):
-            return int(self._quorum.count(self._prepares(base))) >= int(self._fault_count)
+            return int(self._quorum.count(self._prepares(base))) >= int(self._quorum.fault_count)
         return True
 
     def reconsider(self):
@@ -303,32 +307,38 @@ class Agreement:
     @micropython.viper
     def _accept(self, base: int):
         slots = self.slots
-        self.core.durability.say_batch(base)
+        core = self.core
+        if bool(self._is_durable):
+            self.core.durability.say_batch(base)
         slots.set_flag(base, _ACCEPTED)
         slots.clear_flag(base, _VOUCHED_ONLY)
-        core = self.core
         if not core.progress.is_primary():
             slots.add_prepare(base, core.progress.replica_id)
             self._vote(_PREPARE, base)
-        self.core.durability.store_batch(base)
+        if bool(self._is_durable):
+            core.durability.store_batch(base)
         self.core.batches.mark_proposed(base)
-        if core.turns:
+        if int(self._stagger_ms):
             core.turns.on_batch(base)
 
     @micropython.viper
     def _prepares(self, base: int) -> uint:
         """Mask of the backups that accepted the slot's batch. Who says COMMIT has accepted it, and
         durably: that says all that its PREPARE does. The primary's never counts."""
-        slots = self.slots
-        commits = uint(slots.commits(base)) & ~(uint(1) << int(self.core.progress.primary()))
-        return uint(slots.prepares(base)) | commits
+        buf = ptr8(self.slots.buf)  # both masks are read here, without a call for each
+        at = base + _COMMITS
+        high = uint(buf[at + 3]) << 24 | uint(buf[at + 2]) << 16
+        commits = high | uint(buf[at + 1]) << 8 | uint(buf[at])
+        commits &= ~(uint(1) << int(self.core.progress.primary()))
+        at = base + _PREPARES
+        high = uint(buf[at + 3]) << 24 | uint(buf[at + 2]) << 16
+        return high | uint(buf[at + 1]) << 8 | uint(buf[at]) | commits
 
     @micropython.viper
     def _vote(self, kind: int, base: int):
         """Say to everybody what is durable; in its turn, if there are turns."""
-        turns = self.core.turns
-        if turns:
-            turns.vote(kind, base)
+        if int(self._stagger_ms):
+            self.core.turns.vote(kind, base)
         else:
             self.send_vote(kind, base, -1)
 
@@ -341,7 +351,7 @@ class Agreement:
         buf = post.begin(kind, 0, core.progress.view, slots.seqno(base))
         copy(buf, _HEADER_LENGTH, slots.buf, slots.digest_at(base), _DIGEST_LENGTH)
         end = _HEADER_LENGTH + _DIGEST_LENGTH
-        if kind == _COMMIT and core.turns:
+        if kind == _COMMIT and int(self._stagger_ms):
             end = int(core.turns.attach(buf, end, receiver))
         if receiver < 0:
             post.multicast(end)

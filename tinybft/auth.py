@@ -49,6 +49,12 @@ class Authenticator:
         self.digest_into(buf, start, end, self.digest, 0)
 
     @micropython.viper
+    def digest_at(self, buf, sender_id: int, start: int):
+        """The same of the message of this sender at buf[start]."""
+        end = int(self.end_of(buf, sender_id, start))
+        self.digest_into(buf, start, end, self.digest, 0)
+
+    @micropython.viper
     def seal(self, buf, end: int) -> int:
         """Append a tag for every replica but this node. Returns the length of the message.
 
@@ -92,13 +98,13 @@ class Authenticator:
         """True if the message in `buf` carries a good tag of its sender for this node."""
         kind = ptr8(buf)[1]
         if kind != _PREPARE and kind != _COMMIT and kind != _CHECKPOINT:  # these are short
-            end = int(self._end_of(buf, sender_id, 0))
+            end = int(self.end_of(buf, sender_id, 0))
             if end > _DIRECT_MAX:
                 self.digest_message(buf, 0, end)
         return bool(self.check_digested(buf, sender_id, 0))
 
     @micropython.viper
-    def _end_of(self, buf, sender_id: int, start: int) -> int:
+    def end_of(self, buf, sender_id: int, start: int) -> int:
         """Length of the message at buf[start] without its tags."""
         octets = ptr8(buf)
         kind = octets[start + 1]

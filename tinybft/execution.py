@@ -215,7 +215,7 @@ class Execution:
         core = self.core
         header = self._header
         bodies.get(at, header, 0, _HEADER_LENGTH)
-        length = int(core.wire.body_end(header)) - _HEADER_LENGTH
+        length = int(core.auth.end_of(header, client, 0)) - _HEADER_LENGTH
         bodies.get(at + _HEADER_LENGTH, self.operation, 0, length)
         context = self._context
         context.client_id = client

@@ -201,7 +201,8 @@ class Replica:
         if bool(self._is_durable) and self._resuming:
             self._resume()
         if received:
-            progress.heard = now
+            if int(self._stagger_ms):
+                progress.heard = now
             fault = int(self._check(buf, received))
             if not fault:
                 octets = ptr8(buf)

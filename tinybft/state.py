@@ -204,22 +204,23 @@ class State:
         fill(self._modified, 0, len(self._modified), 0)
         self.snapshots.open(seqno)
 
-    @micropython.native
+    @micropython.viper
     def _update_tree(self, seqno):
         """The entries of what has changed, level by level."""
-        snapshots, tree = self.snapshots, self.tree
-        pages = self._pages_per_block
-        for level in range(tree.level_count):
-            page = self._next_modified(0)
+        snapshots = self.snapshots
+        tree = self.tree
+        pages = int(self._pages_per_block)
+        for level in range(int(tree.level_count)):
+            page = int(self._next_modified(0))
             while page >= 0:
                 index = page // pages
-                snapshots.keep_entry(tree.level_starts[level] + index, tree.entries)
+                snapshots.keep_entry(int(tree.level_starts[level]) + index, tree.entries)
                 if level:
                     tree.update_interior(level, index, seqno)
                 else:
                     tree.update_leaf(index, seqno, self._blocks)
-                page = self._next_modified((index + 1) * pages)
-            pages *= tree.fan_out
+                page = int(self._next_modified((index + 1) * pages))
+            pages *= int(tree.fan_out)
 
     @micropython.viper
     def _next_modified(self, page: int) -> int:
