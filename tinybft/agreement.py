@@ -238,7 +238,7 @@ class Agreement:
     # --- from stored to committed ---
 
     @micropython.viper
-    def advance(self, base: int) -> int:
+    def advance(self, base: int) -> int:  # noqa: C901
         """Take the slot as far as its votes and bodies allow. A fault, 0 or UNCHANGED."""
         slots = self.slots
         if not self.core.progress.active:

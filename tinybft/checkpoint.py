@@ -56,18 +56,28 @@ class Checkpoints:
         self._half = bytearray(wire.HEADER_LENGTH + wire.DIGEST_LENGTH)  # a digest, if it is whole
         assert offsets(peer_fields(config))["size"] == _PEER_LENGTH
 
-    @micropython.native
-    def _find(self, seqno):
-        base = seqno // self._interval % self._count * self._size
-        return base if get_u32(self._buf, base) == seqno else -1
+    @micropython.viper
+    def _find(self, seqno: uint) -> int:
+        base = int(self._place_of(seqno))
+        return base if uint(get_u32(self._buf, base)) == seqno else -1
 
-    @micropython.native
-    def _open(self, seqno):
-        base = seqno // self._interval % self._count * self._size
-        if get_u32(self._buf, base) != seqno:
+    @micropython.viper
+    def _open(self, seqno: uint) -> int:
+        base = int(self._place_of(seqno))
+        if uint(get_u32(self._buf, base)) != seqno:
             fill(self._buf, base, self._size, 0)
             put_u32(self._buf, base, seqno)
         return base
+
+    @micropython.viper
+    def _place_of(self, seqno: uint) -> int:
+        """seqno // interval % count, of which viper knows only those of signed numbers."""
+        interval = int(self._interval)
+        count = int(self._count)
+        half = int(seqno >> 1)
+        number = half // interval % count * 2
+        number += (half % interval * 2 + int(seqno & 1)) // interval
+        return number % count * int(self._size)
 
     @micropython.viper
     def _is_taken(self, base: int) -> uint:
@@ -184,9 +194,11 @@ class Checkpoints:
             core.transfer.on_checkpoint()
         return fault
 
-    @micropython.native
-    def _is_due(self, number):
-        return number and number % self._interval == 0
+    @micropython.viper
+    def _is_due(self, number: uint) -> bool:
+        interval = int(self._interval)
+        half = int(number >> 1) % interval * 2  # as in _place_of
+        return number != uint(0) and (half + int(number & 1)) % interval == 0
 
     @micropython.native
     def _is_firmer(self, peer, number):

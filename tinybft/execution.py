@@ -91,14 +91,16 @@ class Execution:
 
     # --- client table ---
 
-    @micropython.native
-    def last_request_id(self, client):
-        return get_u32(self._raw, self._table + client * _TABLE_ENTRY_LENGTH)
+    @micropython.viper
+    def last_request_id(self, client: int) -> uint:
+        return uint(get_u32(self._raw, int(self._table) + client * _TABLE_ENTRY_LENGTH))
 
-    @micropython.native
-    def known_request_id(self, client):
+    @micropython.viper
+    def known_request_id(self, client: int) -> uint:
         """The same, and 0 while the state is a mixture: nothing is known to be executed then."""
-        return 0 if self.core.transfer.running else self.last_request_id(client)
+        if self.core.transfer.running:
+            return uint(0)
+        return uint(get_u32(self._raw, int(self._table) + client * _TABLE_ENTRY_LENGTH))
 
     @micropython.native
     def table_result_length(self, client):

@@ -76,10 +76,10 @@ class Post:
         put_length(buf, end + self._tag_count * self._tag_length)
         self._send(receiver, buf, self._auth.seal_for(receiver, buf, end, self._tag_count))
 
-    @micropython.native
-    def unicast_single(self, receiver, buf, end):
+    @micropython.viper
+    def unicast_single(self, receiver, buf, end: int):
         """A message of a one-receiver type (REPLY, FETCH, ...) that stands in `buf`."""
-        put_length(buf, end + self._tag_length)
+        put_length(buf, end + int(self._tag_length))
         self._send(receiver, buf, self._auth.seal_for(receiver, buf, end, 1))
 
     def relay(self, receiver, buf, length):

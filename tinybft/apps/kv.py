@@ -113,18 +113,20 @@ class KeyValueStore(Service):
     # One function per operation: the lengths are checked, reply[0] is OK; returns the
     # reply's length.
 
-    @micropython.native
-    def _put(self, op, length, reply):
-        key_length = op[1]
+    @micropython.viper
+    def _put(self, op, length: int, reply) -> int:
+        key_length = ptr8(op)[1]
         value_at = _KEY_AT + key_length
         cell = self._cells.find(op, _KEY_AT, key_length)
-        return self._store(cell, op, _KEY_AT, op, value_at, length - value_at, reply)
+        return int(self._store(cell, op, _KEY_AT, op, value_at, length - value_at, reply))
 
-    @micropython.native
-    def _store(self, cell, op, key_at, buf, at, length, reply):
-        if length >= len(reply):
+    @micropython.viper
+    def _store(  # noqa: PLR0913
+        self, cell, op, key_at: int, buf, at: int, length: int, reply
+    ) -> int:
+        if length >= int(len(reply)):
             reply[0] = VALUE_TOO_LONG
-        elif not self._cells.store(cell, op, key_at, op[1], buf, at, length):
+        elif not self._cells.store(cell, op, key_at, ptr8(op)[1], buf, at, length):
             reply[0] = FULL
         return 1
 
