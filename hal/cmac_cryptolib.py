@@ -7,7 +7,9 @@ One AES object per key lives for ever, because making one allocates. In CBC mode
 last ciphertext block of the previous call as chaining value; RFC 4493 wants zero. So the
 chaining value is remembered per key and xor-ed into the first block, which cancels it.
 
-    key row of 48 bytes:  0 K1 · 16 K2 · 32 chaining value = full tag of the previous call
+    one block of bytes:  0 scratch, where a message is laid out · 64 u8 tag length ·
+        66 u16 number of rows · 68 a row of 52 bytes per peer:
+        0 K1 · 16 K2 · 32 chaining value = full tag of the previous call · 48 u8 has a key
 
 This is the hottest code of the product (15 tags per operation and replica): `_chain` and its
 callers are machine code, and the tags of a multicast are one call. Nothing here allocates after
@@ -20,9 +22,17 @@ import cryptolib
 import micropython
 from uctypes import bytearray_at
 
+from tinybft.compat import const
 from tinybft.octets import copy, fill
 
 _CBC = 2
+_TAG_LENGTH = const(64)  # in the block
+_COUNT = const(66)
+_ROWS = const(68)
+_ROW_LENGTH = const(52)
+_HAS_KEY = const(48)  # in a row
+_TAG = const(32)
+_VIEW_COUNT = const(4)  # of the scratch: 1 to 4 AES blocks
 
 
 # `bytearray_at` makes one object where a slice of a memoryview makes two: a fifth of a digest.
@@ -35,9 +45,10 @@ def digest_into(buf, start: int, length: int, out, at: int):
 
 # Addresses in local variables, 16 bytes a turn: an index a word costs four times as much.
 @micropython.viper
-def _chain(encrypt, views, scratch, row, message, length: int):  # noqa: PLR0915
-    """The full tag of message[0:length], at most 64 bytes, into the row at 32."""
-    to = int(ptr32(scratch))
+def _chain(parts, block, peer: int, message, length: int):  # noqa: PLR0915
+    """The full tag of message[0:length], at most 64 bytes, into the row of `peer` at 32."""
+    to = int(ptr32(block))
+    key = to + _ROWS + peer * _ROW_LENGTH
     at = int(ptr8(message))
     last = 0 if length == 0 else (length - 1) >> 4
     end = to + (last << 4)
@@ -51,7 +62,6 @@ def _chain(encrypt, views, scratch, row, message, length: int):  # noqa: PLR0915
             to += 16
             at += 16
             left -= 16
-    key = int(ptr32(row))
     subkey = key
     if length & 15 or length == 0:
         subkey += 16
@@ -70,13 +80,13 @@ def _chain(encrypt, views, scratch, row, message, length: int):  # noqa: PLR0915
     ptr32(end)[1] ^= ptr32(subkey)[1]
     ptr32(end)[2] ^= ptr32(subkey)[2]
     ptr32(end)[3] ^= ptr32(subkey)[3]
-    to = int(ptr32(scratch))
+    to = key - peer * _ROW_LENGTH - _ROWS
     ptr32(to)[0] ^= ptr32(key)[8]
     ptr32(to)[1] ^= ptr32(key)[9]
     ptr32(to)[2] ^= ptr32(key)[10]
     ptr32(to)[3] ^= ptr32(key)[11]
-    view = views[last]
-    encrypt(view, view)
+    view = parts[last]
+    parts[_VIEW_COUNT + peer](view, view)
     ptr32(key)[8] = ptr32(end)[0]
     ptr32(key)[9] = ptr32(end)[1]
     ptr32(key)[10] = ptr32(end)[2]
@@ -92,11 +102,11 @@ def _doubled(block):
 
 
 def _row(key):
-    """K1, K2 and the chaining value 0 of a fresh AES object."""
+    """K1, K2 and the chaining value 0 of a fresh AES object, and what follows them."""
     block = bytearray(16)
     cryptolib.aes(key, _CBC, bytes(16)).encrypt(block, block)
     k1 = _doubled(block)
-    return bytearray(k1 + _doubled(k1) + bytes(16))
+    return bytearray(k1 + _doubled(k1) + bytes(20))
 
 
 class Cmac:
@@ -104,16 +114,19 @@ class Cmac:
 
     def __init__(self, keys, tag_length):
         count = max(keys) + 1 if keys else 0
-        self._count = count
-        self._encrypt = [None] * count
-        self._rows = [None] * count
+        block = bytearray(_ROWS + count * _ROW_LENGTH)
+        block[_TAG_LENGTH] = tag_length
+        block[_COUNT] = count & 255
+        block[_COUNT + 1] = count >> 8
+        view = memoryview(block)
+        # One list, one block of bytes: each attribute that a tag takes is 200 instructions.
+        self._parts = [view[:16], view[:32], view[:48], view[:64]] + [None] * count
+        self._block = block
         for peer, key in keys.items():
-            self._encrypt[peer] = cryptolib.aes(key, _CBC, bytes(16)).encrypt
-            self._rows[peer] = _row(key)
-        self._scratch = bytearray(64)
-        view = memoryview(self._scratch)
-        self._views = (view[:16], view[:32], view[:48], view)
-        self._tag_length = tag_length
+            self._parts[_VIEW_COUNT + peer] = cryptolib.aes(key, _CBC, bytes(16)).encrypt
+            row = _row(key)
+            row[_HAS_KEY] = 1
+            copy(block, _ROWS + peer * _ROW_LENGTH, row, 0, _ROW_LENGTH)
 
     @micropython.viper
     def mac_into(self, peer: int, buf, length: int, out, at: int) -> bool:
@@ -125,23 +138,24 @@ class Cmac:
     ) -> int:
         """The tags for the peers from `first` to `end` - 1 that have a key, one behind the other;
         one of zeros if none has. Returns how many."""
-        encrypt = self._encrypt
-        rows = self._rows
-        tag_length = int(self._tag_length)
-        count = 0
+        block = self._block
+        parts = self._parts
         octets = ptr8(out)
+        own = ptr8(block)
+        tag_length = own[_TAG_LENGTH]
+        rows = own[_COUNT] | own[_COUNT + 1] << 8
+        count = 0
         if first < 0 or length < 0 or length > 64:
             end = first
-        elif end > int(self._count):
-            end = int(self._count)
+        elif end > rows:
+            end = rows
         while first < end:
-            row = rows[first]
-            if row:
-                _chain(encrypt[first], self._views, self._scratch, row, buf, length)
-                tag = int(ptr8(row)) + 32
+            row = _ROWS + first * _ROW_LENGTH
+            if own[row + _HAS_KEY]:
+                _chain(parts, block, first, buf, length)
                 i = 0
                 while i < tag_length:
-                    octets[at + i] = ptr8(tag)[i]
+                    octets[at + i] = own[row + _TAG + i]
                     i += 1
                 at += tag_length
                 count += 1
@@ -152,15 +166,17 @@ class Cmac:
 
     @micropython.viper
     def mac_equal(self, peer: int, buf, length: int, tagged: ptr8, tag_at: int) -> bool:
-        rows = self._rows
-        if peer < 0 or peer >= int(self._count) or length < 0 or length > 64:
+        block = self._block
+        own = ptr8(block)
+        rows = own[_COUNT] | own[_COUNT + 1] << 8
+        if peer < 0 or peer >= rows or length < 0 or length > 64:
             return False
-        row = rows[peer]
-        if not row:
+        row = _ROWS + peer * _ROW_LENGTH
+        if not own[row + _HAS_KEY]:
             return False
-        _chain(self._encrypt[peer], self._views, self._scratch, row, buf, length)
-        tag = int(ptr8(row)) + 32
-        end = tag + int(self._tag_length)
+        _chain(self._parts, block, peer, buf, length)
+        tag = int(own) + row + _TAG
+        end = tag + own[_TAG_LENGTH]
         claim = int(tagged) + tag_at
         difference = 0
         present = 0

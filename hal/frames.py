@@ -170,23 +170,28 @@ class Reassembly:
         self._buffers = bytearray(others * config.MESSAGE_LENGTH_MAX if multiple else 0)
         self._rows = bytearray(others * _ROW_LENGTH)
 
-    @micropython.viper
-    def offer(self, frame, frame_length: int, out) -> int:
+    @micropython.native
+    def offer(self, frame, frame_length, out):
         """Take frame[0:frame_length]; length of the message that it completes in out, or 0."""
+        size = self.take_whole(frame, 0, frame_length, out)
+        return size if size else self._offer_fragment(frame, frame_length, out)
+
+    @micropython.viper
+    def take_whole(self, frame, at: int, frame_length: int, out) -> int:
+        """The same of the frame at frame[at:] if it is, as almost every one, from a member, for
+        all or for this node, and a whole message; else 0, and it is left to `offer`."""
         size = frame_length - _HEADER_LENGTH
-        if size <= 0:
-            return int(self._offer_fragment(frame, frame_length, out))
+        if size <= 0 or size > int(self._whole_max):
+            return 0
         octets = ptr8(frame)
         count = int(self._node_count)
         own_id = int(self._own_id)
-        # Almost every frame: from a member, whole, for all or for this node.
-        transmitter = (octets[0] | octets[1] << 8) - int(self._group_address) & 0xFFFF
+        transmitter = (octets[at] | octets[at + 1] << 8) - int(self._group_address) & 0xFFFF
         if transmitter >= count:
             transmitter -= count * (own_id + 1)
-        is_wrong = transmitter < 0 or transmitter >= count or transmitter == own_id
-        if is_wrong or octets[3] or size > int(self._whole_max):
-            return int(self._offer_fragment(frame, frame_length, out))
-        copy(out, 0, frame, _HEADER_LENGTH, size)
+        if transmitter < 0 or transmitter >= count or transmitter == own_id or octets[at + 3]:
+            return 0
+        copy(out, 0, frame, at + _HEADER_LENGTH, size)
         return size
 
     def _offer_fragment(self, frame, frame_length, out):

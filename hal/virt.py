@@ -84,16 +84,22 @@ class Hal:
         self.cycles = cycles
         self.store = SharedStore()
         self._message_length_max = config.MESSAGE_LENGTH_MAX
+        self._into = None  # the buffer whose length is known to be enough
         self._control = shared(0, _SENT)
         self._sent = shared(_SENT, (_RING_MASK + 1) * _ENTRY_LENGTH)
         self._received = shared(_RECEIVED, (_RING_MASK + 1) * _ENTRY_LENGTH)
         self._frame_length_max = config.FRAME_LENGTH
         self._frame = bytearray(config.FRAME_LENGTH)
         self._seed = bytes(shared(virt_map.ENTROPY, virt_map.ENTROPY_LENGTH))
-        self._reassembly = Reassembly(config, node_id, self.faults)
+        reassembly = Reassembly(config, node_id, self.faults)
+        self._reassembly = reassembly
+        self._take_whole = reassembly.take_whole  # a method of another object is looked up twice
         # What came before this program was there is not for it.
         self._control[_RECEIVED_TAIL] = self._control[_RECEIVED_HEAD]
         self._fragments = Fragments(config, node_id, None, self._control[_SENT_HEAD])
+        self._put_whole = self._fragments.put_whole
+        self._frame_out = self._fragments.frame
+        self._put_frame = self._put
         self._callback = None
         self._ticks = 0
         self._tick_bound = self._tick
@@ -104,9 +110,8 @@ class Hal:
         control = ptr8(self._control)
         if control[_RECEIVED_HEAD] == control[_RECEIVED_TAIL]:
             return 0
-        if int(len(buf)) < int(self._message_length_max):
-            raise ValueError("receive buffer shorter than MESSAGE_LENGTH_MAX")
-        frame = self._frame
+        if buf is not self._into:
+            self._require_room(buf)
         received = self._received
         entries = ptr8(received)
         left = _FRAMES_PER_CALL
@@ -114,31 +119,45 @@ class Hal:
             left -= 1
             tail = control[_RECEIVED_TAIL] & _RING_MASK
             at = tail * _ENTRY_LENGTH
-            length = entries[at] | entries[at + 1] << 8
-            if length > int(self._frame_length_max):
-                length = 0
-            copy(frame, 0, received, at + _ENTRY_HEADER, length)
+            frame_length = entries[at] | entries[at + 1] << 8
+            length = int(self._take_whole(received, at + _ENTRY_HEADER, frame_length, buf))
+            if not length:
+                length = int(self._offer(at + _ENTRY_HEADER, frame_length, buf))
             control[_RECEIVED_TAIL] = tail + 1 & _RING_MASK
-            length = int(self._reassembly.offer(frame, length, buf))
             if length:
                 return length
         return 0
 
+    def _require_room(self, buf):
+        if len(buf) < self._message_length_max:
+            raise ValueError("receive buffer shorter than MESSAGE_LENGTH_MAX")
+        self._into = buf
+
     @micropython.native
-    def send(self, target, buf, length):
+    def _offer(self, at, length, buf):
+        """The frame in the ring is a fragment, not for this node, or nothing."""
+        frame = self._frame
+        if length > self._frame_length_max:
+            length = 0
+        copy(frame, 0, self._received, at, length)
+        return self._reassembly.offer(frame, length, buf)
+
+    @micropython.viper
+    def send(self, target: int, buf, length: int) -> bool:
         """Give buf[0:length] to the radio; False when its ring is full, as a real one's is."""
-        fragments = self._fragments
-        whole = fragments.put_whole(buf, length, target)
+        whole = int(self._put_whole(buf, length, target))
         if whole:
-            return self._put(target, fragments.frame, whole)
+            return bool(self._put_frame(target, self._frame_out, whole))
+        fragments = self._fragments
         fragments.begin(buf, length, target)
         sent = True
         while True:
-            length = fragments.put_next()
+            length = int(fragments.put_next())
             if length == 0:
-                return sent
-            if not self._put(target, fragments.frame, length):
+                break
+            if not self._put(target, self._frame_out, length):
                 sent = False
+        return sent
 
     @micropython.viper
     def _put(self, target: int, frame, length: int) -> bool:

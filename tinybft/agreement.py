@@ -28,6 +28,8 @@ _COMMIT = const(4)
 _HEADER_LENGTH = const(16)
 _DIGEST_LENGTH = const(32)
 _FLAGS = const(4)  # in a slot
+_PREPARES = const(44)
+_COMMITS = const(48)
 _PRE_PREPARED = const(1)
 _ACCEPTED = const(2)
 _PREPARED = const(4)
@@ -54,9 +56,12 @@ class Agreement:
         self.core = core
         self.slots = core.slots
         self._quorum = core.quorum
-        self._fault_count = config.FAULT_COUNT
+        self._is_prepared = core.quorum.is_prepared  # bound: looked up once, not twice
+        self._is_quorum = core.quorum.is_quorum
         self._when_prepared = 0 if config.TENTATIVE else _UNCHANGED  # it may be executed
         self._pipeline = config.PIPELINE
+        self._is_durable = config.DURABLE
+        self._stagger_ms = config.STAGGER_MS
         self._window = config.WINDOW
         self.last_seen = 0  # highest seqno of which any authentic message was taken
         self.last_proposed = 0  # as the primary of this view
@@ -131,11 +136,14 @@ class Agreement:
         progress = core.progress
         kind = octets[1]
         sender = octets[2] | octets[3] << 8
-        number = wire.seqno(buf)
+        high = uint(octets[15]) << 24 | uint(octets[14]) << 16
+        number = high | uint(octets[13]) << 8 | uint(octets[12])  # wire.seqno
+        high = uint(octets[11]) << 24 | uint(octets[10]) << 16
+        view = high | uint(octets[9]) << 8 | uint(octets[8])
         low_mark = uint(progress.low_mark)
         attached = kind == _COMMIT and octets[0] & _FLAG_CHECKPOINT
-        is_placed = uint(number) > low_mark and uint(number) - low_mark <= uint(self._window)
-        if not is_placed or uint(wire.view(buf)) != uint(progress.view) or not progress.active:
+        is_placed = number > low_mark and number - low_mark <= uint(self._window)
+        if not is_placed or view != uint(progress.view) or not progress.active:
             fault = int(self._misplaced(buf, number))
             if kind != _COMMIT or not core.handover.is_of_view_left(buf, number):
                 return int(core.checkpoints.on_attached(buf, sender, True)) if attached else fault
@@ -156,11 +164,7 @@ class Agreement:
         self.note(number)
         if base < 0:
             base = int(slots.open(number))
-        if slots.is_for(base, buf):
-            if kind == _PREPARE:
-                slots.add_prepare(base, sender)
-            else:
-                slots.add_commit(base, sender)
+        if slots.add_vote(base, kind, sender, buf):
             return int(self.advance(base))
         return int(self._count_candidate(base, kind, sender, buf))
 
@@ -234,7 +238,7 @@ class Agreement:
     # --- from stored to committed ---
 
     @micropython.viper
-    def advance(self, base: int) -> int:
+    def advance(self, base: int) -> int:  # noqa: C901
         """Take the slot as far as its votes and bodies allow. A fault, 0 or UNCHANGED."""
         slots = self.slots
         if not self.core.progress.active:
@@ -249,16 +253,17 @@ class Agreement:
                 return int(self.core.handover.learn(base))
             self._accept(base)
         if not flags & _PREPARED:
-            if not self._quorum.is_prepared(self._prepares(base)):
+            if not self._is_prepared(self._prepares(base)):
                 return _UNCHANGED
             ahead = int(slots.seqno(base)) - int(self.core.progress.last_executed)
             if ahead > int(self._pipeline):
                 return _UNCHANGED  # `on_executed` comes back to it
-            self.core.durability.say_prepared(base)
+            if bool(self._is_durable):
+                self.core.durability.say_prepared(base)
             slots.set_flag(base, _PREPARED)
             slots.add_commit(base, self.core.progress.replica_id)
             self._vote(_COMMIT, base)
-        if flags & _COMMITTED or not self._quorum.is_quorum(slots.commits(base)):
+        if flags & _COMMITTED or not self._is_quorum(slots.commits(base)):
             return _UNCHANGED if flags & _PREPARED else int(self._when_prepared)
         slots.set_flag(base, _COMMITTED)
         return 0
@@ -285,7 +290,7 @@ class Agreement:
         if flags & _VOUCHED_ONLY:
             return bool(self.is_vouched(base))
         if flags & _TIME_IN_DOUBT or slots.doubts(base):
-            return int(self._quorum.count(self._prepares(base))) >= int(self._fault_count)
+            return int(self._quorum.count(self._prepares(base))) >= int(self._quorum.fault_count)
         return True
 
     def reconsider(self):
@@ -302,32 +307,38 @@ class Agreement:
     @micropython.viper
     def _accept(self, base: int):
         slots = self.slots
-        self.core.durability.say_batch(base)
+        core = self.core
+        if bool(self._is_durable):
+            self.core.durability.say_batch(base)
         slots.set_flag(base, _ACCEPTED)
         slots.clear_flag(base, _VOUCHED_ONLY)
-        core = self.core
         if not core.progress.is_primary():
             slots.add_prepare(base, core.progress.replica_id)
             self._vote(_PREPARE, base)
-        self.core.durability.store_batch(base)
+        if bool(self._is_durable):
+            core.durability.store_batch(base)
         self.core.batches.mark_proposed(base)
-        if core.turns:
+        if int(self._stagger_ms):
             core.turns.on_batch(base)
 
     @micropython.viper
     def _prepares(self, base: int) -> uint:
         """Mask of the backups that accepted the slot's batch. Who says COMMIT has accepted it, and
         durably: that says all that its PREPARE does. The primary's never counts."""
-        slots = self.slots
-        commits = uint(slots.commits(base)) & ~(uint(1) << int(self.core.progress.primary()))
-        return uint(slots.prepares(base)) | commits
+        buf = ptr8(self.slots.buf)  # both masks are read here, without a call for each
+        at = base + _COMMITS
+        high = uint(buf[at + 3]) << 24 | uint(buf[at + 2]) << 16
+        commits = high | uint(buf[at + 1]) << 8 | uint(buf[at])
+        commits &= ~(uint(1) << int(self.core.progress.primary()))
+        at = base + _PREPARES
+        high = uint(buf[at + 3]) << 24 | uint(buf[at + 2]) << 16
+        return high | uint(buf[at + 1]) << 8 | uint(buf[at]) | commits
 
     @micropython.viper
     def _vote(self, kind: int, base: int):
         """Say to everybody what is durable; in its turn, if there are turns."""
-        turns = self.core.turns
-        if turns:
-            turns.vote(kind, base)
+        if int(self._stagger_ms):
+            self.core.turns.vote(kind, base)
         else:
             self.send_vote(kind, base, -1)
 
@@ -340,7 +351,7 @@ class Agreement:
         buf = post.begin(kind, 0, core.progress.view, slots.seqno(base))
         copy(buf, _HEADER_LENGTH, slots.buf, slots.digest_at(base), _DIGEST_LENGTH)
         end = _HEADER_LENGTH + _DIGEST_LENGTH
-        if kind == _COMMIT and core.turns:
+        if kind == _COMMIT and int(self._stagger_ms):
             end = int(core.turns.attach(buf, end, receiver))
         if receiver < 0:
             post.multicast(end)

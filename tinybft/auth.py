@@ -49,6 +49,12 @@ class Authenticator:
         self.digest_into(buf, start, end, self.digest, 0)
 
     @micropython.viper
+    def digest_at(self, buf, sender_id: int, start: int):
+        """The same of the message of this sender at buf[start]."""
+        end = int(self.end_of(buf, sender_id, start))
+        self.digest_into(buf, start, end, self.digest, 0)
+
+    @micropython.viper
     def seal(self, buf, end: int) -> int:
         """Append a tag for every replica but this node. Returns the length of the message.
 
@@ -92,13 +98,13 @@ class Authenticator:
         """True if the message in `buf` carries a good tag of its sender for this node."""
         kind = ptr8(buf)[1]
         if kind != _PREPARE and kind != _COMMIT and kind != _CHECKPOINT:  # these are short
-            end = int(self._end_of(buf, sender_id, 0))
+            end = int(self.end_of(buf, sender_id, 0))
             if end > _DIRECT_MAX:
                 self.digest_message(buf, 0, end)
         return bool(self.check_digested(buf, sender_id, 0))
 
     @micropython.viper
-    def _end_of(self, buf, sender_id: int, start: int) -> int:
+    def end_of(self, buf, sender_id: int, start: int) -> int:
         """Length of the message at buf[start] without its tags."""
         octets = ptr8(buf)
         kind = octets[start + 1]
@@ -112,14 +118,20 @@ class Authenticator:
     @micropython.viper
     def check_digested(self, buf, sender_id: int, start: int) -> bool:
         """The same of the message at buf[start] that was digested last: it is not hashed again."""
-        kind = ptr8(buf)[start + 1]
-        end = int(self._end_of(buf, sender_id, start))
-        at = start + end
+        octets = ptr8(buf)
+        kind = octets[start + 1]
+        tag_length = int(self.tag_length)
+        count = 1
+        place = 0
         if kind != _REPLY and kind < _FETCH:  # a tag for each replica but the sender
+            count = int(self._replica_count)
             place = int(self._node_id)
-            if sender_id < place and sender_id < int(self._replica_count):
-                place -= 1
-            at += place * int(self.tag_length)
+            if sender_id < count:
+                count -= 1
+                if sender_id < place:
+                    place -= 1
+        end = (octets[start + 6] | octets[start + 7] << 8) - count * tag_length
+        at = start + end + place * tag_length
         if end > _DIRECT_MAX:
             covered = self._cover_digest(buf, start)
             return bool(self._mac_equal(sender_id, covered, _LONG_LENGTH, buf, at))

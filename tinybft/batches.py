@@ -229,7 +229,7 @@ class Batches:
         if pending.holds_same(client, buf, start, length):
             copy(auth.digest, 0, pending.buf, pending.digest_at(client), 32)
         else:
-            auth.digest_message(buf, start, core.wire.body_end(buf, start))
+            auth.digest_at(buf, client, start)
         wire.put_entry(slots.buf, entry, client, length, wire.seqno_at(buf, start))
         copy(slots.buf, entry + _ENTRY_DIGEST, auth.digest, 0, 32)
 

@@ -50,23 +50,34 @@ class Checkpoints:
         self._interval = config.CHECKPOINT_INTERVAL
         self._count = config.CHECKPOINT_COUNT
         self._window = config.WINDOW
+        self._is_quorum = core.quorum.is_quorum
         self._replica_count = config.REPLICA_COUNT
         self.last_taken = 0
         self._half = bytearray(wire.HEADER_LENGTH + wire.DIGEST_LENGTH)  # a digest, if it is whole
         assert offsets(peer_fields(config))["size"] == _PEER_LENGTH
 
-    @micropython.native
-    def _find(self, seqno):
-        base = seqno // self._interval % self._count * self._size
-        return base if get_u32(self._buf, base) == seqno else -1
+    @micropython.viper
+    def _find(self, seqno: uint) -> int:
+        base = int(self._place_of(seqno))
+        return base if uint(get_u32(self._buf, base)) == seqno else -1
 
-    @micropython.native
-    def _open(self, seqno):
-        base = seqno // self._interval % self._count * self._size
-        if get_u32(self._buf, base) != seqno:
+    @micropython.viper
+    def _open(self, seqno: uint) -> int:
+        base = int(self._place_of(seqno))
+        if uint(get_u32(self._buf, base)) != seqno:
             fill(self._buf, base, self._size, 0)
             put_u32(self._buf, base, seqno)
         return base
+
+    @micropython.viper
+    def _place_of(self, seqno: uint) -> int:
+        """seqno // interval % count, of which viper knows only those of signed numbers."""
+        interval = int(self._interval)
+        count = int(self._count)
+        half = int(seqno >> 1)
+        number = half // interval % count * 2
+        number += (half % interval * 2 + int(seqno & 1)) // interval
+        return number % count * int(self._size)
 
     @micropython.viper
     def _is_taken(self, base: int) -> uint:
@@ -183,9 +194,11 @@ class Checkpoints:
             core.transfer.on_checkpoint()
         return fault
 
-    @micropython.native
-    def _is_due(self, number):
-        return number and number % self._interval == 0
+    @micropython.viper
+    def _is_due(self, number: uint) -> bool:
+        interval = int(self._interval)
+        half = int(number >> 1) % interval * 2  # as in _place_of
+        return number != uint(0) and (half + int(number & 1)) % interval == 0
 
     @micropython.native
     def _is_firmer(self, peer, number):
@@ -276,18 +289,22 @@ class Checkpoints:
 
     # --- what the votes say ---
 
-    @micropython.native
-    def _look(self, base, seqno):
+    @micropython.viper
+    def _look(self, base: int, seqno):
         """Stable? Or does a quorum contradict the own digest?"""
-        quorum = self.core.quorum
-        if quorum.is_quorum(get_u32(self._buf, base + self._mask)):
+        buf = self._buf
+        is_quorum = self._is_quorum
+        if is_quorum(get_u32(buf, base + int(self._mask))):
             self._stabilise(seqno)
             return
-        for at in range(base + self._candidates, base + self._size, _CANDIDATE_LENGTH):
-            if quorum.is_quorum(get_u32(self._buf, at + 32)) and not self._is_half(at):
+        at = base + int(self._candidates)
+        end = base + int(self._size)
+        while at < end:
+            if is_quorum(get_u32(buf, at + 32)) and not self._is_half(at):
                 self.core.faults.count(faults.DIVERGED)
-                self.core.transfer.start(seqno, self._buf, at)
+                self.core.transfer.start(seqno, buf, at)
                 return
+            at += _CANDIDATE_LENGTH
 
     @micropython.native
     def _stabilise(self, seqno):

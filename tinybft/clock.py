@@ -47,36 +47,44 @@ class GroupClock:
     def start(self, now):
         self._at = now
 
-    @micropython.native
-    def advance(self, now):
+    @micropython.viper
+    def advance(self, now: int):
         """Bring the estimate to `now`; called at least once in 12 days (the tick is)."""
-        passed = elapsed(now, self._at)
+        passed = now - int(self._at) & _TICKS_MASK
         self._at = now
         if not self._runs:
             return
-        ms = self.time_ms + passed
-        self.time_s += ms // 1000
-        self.time_ms = ms % 1000
-        self._lead = max(self._lead - passed, -_CREDIT_MAX)
+        ms = int(self.time_ms) + passed
+        if ms >= 1000:
+            self.time_s = uint(self.time_s) + uint(ms // 1000)
+            ms = ms % 1000
+        self.time_ms = ms
+        lead = int(self._lead) - passed
+        self._lead = lead if lead > -_CREDIT_MAX else -_CREDIT_MAX
 
-    @micropython.native
-    def is_plausible(self, time_s, time_ms):
+    @micropython.viper
+    def is_plausible(self, time_s: uint, time_ms: int) -> bool:
         """Requires: `advance(now)` was called."""
-        if time_s < self.agreed_s or (time_s == self.agreed_s and time_ms < self.agreed_ms):
+        agreed_s = uint(self.agreed_s)
+        if time_s < agreed_s:
             return False
-        lead = self._ahead_ms(time_s, time_ms) * _DRIFT_DIVISOR + self._lead
-        return lead <= self._skew_ms * _DRIFT_DIVISOR
+        if time_s == agreed_s and time_ms < int(self.agreed_ms):
+            return False
+        lead = int(self._ahead_ms(time_s, time_ms)) * _DRIFT_DIVISOR + int(self._lead)
+        return lead <= int(self._skew_ms) * _DRIFT_DIVISOR
 
-    @micropython.native
+    @micropython.viper
     def agree(self, time_s, time_ms):
         """The time of an executed batch."""
         self.agreed_s = time_s
         self.agreed_ms = time_ms
-        ahead = self._ahead_ms(time_s, time_ms)
+        ahead = int(self._ahead_ms(time_s, time_ms))
         if ahead > 0:
             if self._runs:  # else there is no own clock yet that it could be ahead of
-                lead = max(0, self._lead + ahead * _DRIFT_DIVISOR)
-                self._lead = min(lead, self._skew_ms * _DRIFT_DIVISOR)
+                lead = int(self._lead) + ahead * _DRIFT_DIVISOR
+                most = int(self._skew_ms) * _DRIFT_DIVISOR
+                lead = lead if lead > 0 else 0
+                self._lead = lead if lead < most else most
             self.time_s = time_s
             self.time_ms = time_ms
         self._runs = True

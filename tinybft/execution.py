@@ -43,6 +43,7 @@ class Execution:
         config = core.config
         self.core = core
         self.state = core.state
+        self._allow = core.state.allow  # bound: looked up once, not twice
         self._system_at = config.STATE_LENGTH
         self._system_length = config.SYSTEM_LENGTH
         self._is_copied = core.state.raw is None
@@ -90,14 +91,16 @@ class Execution:
 
     # --- client table ---
 
-    @micropython.native
-    def last_request_id(self, client):
-        return get_u32(self._raw, self._table + client * _TABLE_ENTRY_LENGTH)
+    @micropython.viper
+    def last_request_id(self, client: int) -> uint:
+        return uint(get_u32(self._raw, int(self._table) + client * _TABLE_ENTRY_LENGTH))
 
-    @micropython.native
-    def known_request_id(self, client):
+    @micropython.viper
+    def known_request_id(self, client: int) -> uint:
         """The same, and 0 while the state is a mixture: nothing is known to be executed then."""
-        return 0 if self.core.transfer.running else self.last_request_id(client)
+        if self.core.transfer.running:
+            return uint(0)
+        return uint(get_u32(self._raw, int(self._table) + client * _TABLE_ENTRY_LENGTH))
 
     @micropython.native
     def table_result_length(self, client):
@@ -214,7 +217,7 @@ class Execution:
         core = self.core
         header = self._header
         bodies.get(at, header, 0, _HEADER_LENGTH)
-        length = int(core.wire.body_end(header)) - _HEADER_LENGTH
+        length = int(core.auth.end_of(header, client, 0)) - _HEADER_LENGTH
         bodies.get(at + _HEADER_LENGTH, self.operation, 0, length)
         context = self._context
         context.client_id = client
@@ -233,7 +236,7 @@ class Execution:
         """Run the service; one that fails gives the same error reply on every replica."""
         service = self._service
         if self._is_bounded:
-            self.state.allow(service.pages_max(length, self._page_length))
+            self._allow(service.pages_max(length, self._page_length))
         try:
             reply_length = service.execute(
                 self._app_state, self.operation, length, result, context
@@ -243,7 +246,7 @@ class Execution:
         except Exception:  # noqa: BLE001 - whatever the application raises must stop here
             pass
         finally:
-            self.state.allow(-1)  # what the library writes has places of its own
+            self._allow(-1)  # what the library writes has places of its own
         self.core.faults.count(faults.SERVICE)
         result[0] = SERVICE_FAILED
         return 1

@@ -96,6 +96,10 @@ class Node:
             self.faults = self.replica.core.faults
         else:
             self.faults = Faults()
+        # For `step`: a bound method is looked up once, a method of another object twice.
+        self._receive_into = hal.receive_into
+        self._now_ms = hal.now_ms
+        self._take = self.replica.receive if is_replica else self._receive
 
     # --- the loop ---
 
@@ -106,37 +110,34 @@ class Node:
         The time is asked for once a message, and an object never whether it is there: on rv32
         each of both costs as much as two calls.
         """
-        hal = self.hal
         received = self._received
-        left = _MESSAGES_PER_STEP
-        length = int(hal.receive_into(received))
-        now = hal.now_ms()
-        while length:
-            if self._is_replica:
-                self.replica.receive(received, length, now)
-            else:
-                self._receive(length, now)
-            left -= 1
-            if left == 0:
-                break
-            length = int(hal.receive_into(received))
+        receive_into = self._receive_into
+        now_ms = self._now_ms
+        take = self._take
+        length = int(receive_into(received))
+        now = now_ms()
+        take(received, length, now)  # no message: time passes
+        handled = length
+        left = _MESSAGES_PER_STEP - 1
+        while length and left:
+            length = int(receive_into(received))
             if length:
-                now = hal.now_ms()
+                now = now_ms()
+                take(received, length, now)
+            left -= 1
         client = self.client
         if client.busy:
             client.tick(now)
-        if self._is_replica:
-            self.replica.tick(now)
-        return left < _MESSAGES_PER_STEP
+        return handled != 0
 
     @micropython.native
-    def _receive(self, length, now):
-        if self._is_replica:  # `step` asks itself
-            self.replica.receive(self._received, length, now)
+    def _receive(self, buf, length, now):
+        """What a node that is a client only does with a message; none: `length` 0."""
+        if not length:
             return
-        fault = self._wire.check(self._received, length)
-        if not fault and wire.message_type(self._received) == wire.REPLY:
-            fault = self.client.on_reply(self._received, now)
+        fault = self._wire.check(buf, length)
+        if not fault and wire.message_type(buf) == wire.REPLY:
+            fault = self.client.on_reply(buf, now)
         if fault:
             self.faults.count(fault)
 

@@ -83,16 +83,21 @@ class PartitionTree:
         left = self.level_lengths[level - 1] - index * self.fan_out
         return left if left < self.fan_out else self.fan_out
 
-    def length_of(self, block):
+    @micropython.viper
+    def length_of(self, block: int) -> int:
         """Bytes of the block that are in use."""
-        return self._last_length if block == self.leaf_count - 1 else self._block_length
+        if block == int(self.leaf_count) - 1:
+            return int(self._last_length)
+        return int(self._block_length)
 
-    @micropython.native
-    def leaf_digest_into(self, block, seqno, buf, start, out, at):
+    @micropython.viper
+    def leaf_digest_into(  # noqa: PLR0913
+        self, block: int, seqno, buf, start: int, out, at: int
+    ):
         """Leaf digest of the block that lies at buf[start:]; borrows the 6 bytes behind it."""
-        length = self.length_of(block)
+        length = int(self.length_of(block))
         end = start + length
-        assert end + _TRAILER <= len(buf), "a block must have 6 bytes behind it"
+        assert end + _TRAILER <= int(len(buf)), "a block must have 6 bytes behind it"
         copy(self._scratch, 0, buf, end, _TRAILER)
         put_u16(buf, end, block)
         put_u32(buf, end + 2, seqno)
@@ -101,13 +106,13 @@ class PartitionTree:
         finally:
             copy(buf, end, self._scratch, 0, _TRAILER)
 
-    @micropython.native
-    def update_leaf(self, block, seqno, blocks):
+    @micropython.viper
+    def update_leaf(self, block: int, seqno, blocks):
         """The entry of a block as it stands in the live state, a bulk field."""
         entries = self.entries
         at = block * _ENTRY
         put_u32(entries, at, seqno)
-        start = blocks.open(block)
+        start = int(blocks.open(block))
         self.leaf_digest_into(block, seqno, blocks.octets, start, entries, at + _DIGEST_AT)
 
     def is_leaf_of(self, block, blocks):

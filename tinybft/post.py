@@ -36,6 +36,7 @@ class Post:
         self._tag_length = config.TAG_LENGTH
         self._tag_count = config.REPLICA_COUNT - (node_id < config.REPLICA_COUNT)
         self._auth = auth
+        self._seal = auth.seal
         self._send = send
 
     @micropython.viper
@@ -52,8 +53,11 @@ class Post:
     def seal(self, end: int) -> int:
         """Tags for all replicas, not sent yet. Returns the length of the message."""
         buf = self.buf
-        put_length(buf, end + int(self._tag_count) * int(self._tag_length))
-        return int(self._auth.seal(buf, end))
+        octets = ptr8(buf)
+        length = end + int(self._tag_count) * int(self._tag_length)
+        octets[6] = length & 255
+        octets[7] = length >> 8
+        return int(self._seal(buf, end))
 
     @micropython.viper
     def send_sealed(self, length: int):
@@ -72,10 +76,10 @@ class Post:
         put_length(buf, end + self._tag_count * self._tag_length)
         self._send(receiver, buf, self._auth.seal_for(receiver, buf, end, self._tag_count))
 
-    @micropython.native
-    def unicast_single(self, receiver, buf, end):
+    @micropython.viper
+    def unicast_single(self, receiver, buf, end: int):
         """A message of a one-receiver type (REPLY, FETCH, ...) that stands in `buf`."""
-        put_length(buf, end + self._tag_length)
+        put_length(buf, end + int(self._tag_length))
         self._send(receiver, buf, self._auth.seal_for(receiver, buf, end, 1))
 
     def relay(self, receiver, buf, length):

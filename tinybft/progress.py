@@ -34,10 +34,13 @@ class Progress:
         low_mark = uint(self.low_mark)
         return seqno > low_mark and seqno - low_mark <= uint(self._window)
 
-    @micropython.native
-    def primary(self):
-        return self.view % self.replica_count
+    @micropython.viper
+    def primary(self) -> int:
+        view = uint(self.view)
+        count = int(self.replica_count)
+        # view % count, of which viper knows only that of signed numbers
+        return (int(view >> 1) % count * 2 + int(view & 1)) % count
 
-    @micropython.native
-    def is_primary(self):
-        return self.active and self.view % self.replica_count == self.replica_id
+    @micropython.viper
+    def is_primary(self) -> bool:
+        return bool(self.active) and int(self.primary()) == int(self.replica_id)

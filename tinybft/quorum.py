@@ -35,11 +35,19 @@ class Quorum:
 
     @micropython.viper
     def is_prepared(self, mask: uint) -> bool:
-        return int(vote_count(mask)) >= int(self.prepare_count)
+        left = int(self.prepare_count)
+        while mask and left > 0:  # as vote_count, which would be a call
+            mask &= mask - 1
+            left -= 1
+        return left <= 0
 
     @micropython.viper
     def is_quorum(self, mask: uint) -> bool:
-        return int(vote_count(mask)) >= int(self.quorum)
+        left = int(self.quorum)
+        while mask and left > 0:
+            mask &= mask - 1
+            left -= 1
+        return left <= 0
 
     @micropython.viper
     def is_weak(self, mask: uint) -> bool:

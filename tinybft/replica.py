@@ -48,6 +48,7 @@ from tinybft.volatile import Volatile
 _REQUEST = const(1)
 _NEW_VIEW = const(9)
 _SENDER = const(5)
+_MAC = const(7)
 
 
 class Core:
@@ -154,12 +155,16 @@ class Replica:
         self.progress = core.progress
         self._replica_id = replica_id
         self._settling = False
+        self._is_durable = config.DURABLE
         self._resuming = config.DURABLE
+        self._stagger_ms = config.STAGGER_MS
         self._executed = 0  # where the progress stood when it was last reported to `status`
         self._low_mark = 0
         self._inline_max = config.INLINE_LENGTH_MAX
         self._check = core.wire.check
         self._count = core.faults.count
+        self._counts = core.faults.counts
+        self._heard_at = core.status.heard_at
         dispatch = [self._unexpected] * (wire.TYPE_MAX + 1)
         self._holds_reads = config.READ_ONLY
         self._on_request = core.requests.on_request
@@ -184,59 +189,63 @@ class Replica:
         self.core.status.start(now)
 
     @micropython.viper
-    def receive(self, buf, received: int, now):
-        """Handle one message. Remote bytes never raise: what is wrong is counted."""
-        progress = self.progress
-        progress.now = progress.heard = now
-        if self._resuming:
-            self._resume()
-        fault = int(self._check(buf, received))
-        if not fault:
-            octets = ptr8(buf)
-            kind = octets[1]
-            sender = octets[2] | octets[3] << 8
-            if kind == _REQUEST:
-                fault = int(self._on_request(buf, False))
-            elif sender == int(self._replica_id) and kind != _NEW_VIEW:
-                fault = _SENDER  # what a peer hands back: a request; a view that I began
-            else:
-                fault = int(self._dispatch[kind](buf))
-                if fault <= 0:
-                    self.core.status.heard_at[sender] = now
-        if fault > 0:
-            self._refuse(buf, fault)
-        elif fault == 0:  # not UNCHANGED
-            self._settle()
+    def receive(self, buf, received: int, now):  # noqa: C901, PLR0912, PLR0915
+        """Handle one message, if `received` is not 0, and the timers that are due: one function,
+        for every message comes with a look at the time, and attributes are looked up once.
 
-    @micropython.native
-    def _refuse(self, buf, fault):
-        self.core.faults.counts[fault] += 1
-        if fault == faults.MAC:
-            self.core.bad_tags[wire.sender(buf)] += 1
-
-    @micropython.viper
-    def tick(self, now):
+        Remote bytes never raise: what is wrong is counted.
+        """
         core = self.core
         progress = self.progress
         progress.now = now
-        if self._resuming:
+        if bool(self._is_durable) and self._resuming:
             self._resume()
+        if received:
+            if int(self._stagger_ms):
+                progress.heard = now
+            fault = int(self._check(buf, received))
+            if not fault:
+                octets = ptr8(buf)
+                kind = octets[1]
+                sender = octets[2] | octets[3] << 8
+                if kind == _REQUEST:
+                    fault = int(self._on_request(buf, False))
+                elif sender == int(self._replica_id) and kind != _NEW_VIEW:
+                    fault = _SENDER  # what a peer hands back: a request; a view that I began
+                else:
+                    fault = int(self._dispatch[kind](buf))
+                    if fault <= 0:
+                        self._heard_at[sender] = now
+            if fault > 0:
+                counts = self._counts
+                counts[fault] = int(counts[fault]) + 1
+                if fault == _MAC:
+                    self._blame(buf)
+            elif fault == 0:  # not UNCHANGED
+                self._settle()
         timers = core.timers
+        status = core.status
         expired = False
         # Almost every step ends here: no call before a look at the time is due.
         passed = int(now) - int(timers.checked_at) & 0x3FFFFFFF
         if passed >= int(timers.period_ms) or not progress.active:
             expired = bool(core.view_change.tick(now))
             core.scrub.tick(now)
-        status = core.status
         if int(now) - int(status.since) & 0x3FFFFFFF >= int(status.delay):
             status.ask(now)
             expired = True
-        turns = core.turns
-        if turns and turns.tick(now):
+        if int(self._stagger_ms) and core.turns.tick(now):
             expired = True
         if expired:
             self._settle()
+
+    def tick(self, now):
+        """Time passes."""
+        self.receive(None, 0, now)
+
+    @micropython.native
+    def _blame(self, buf):
+        self.core.bad_tags[wire.sender(buf)] += 1
 
     def _resume(self):
         """The first step after boot, before anything new is taken in."""
@@ -246,7 +255,7 @@ class Replica:
 
     @micropython.native
     def on_own_request(self, buf):
-        if self._resuming:
+        if self._is_durable and self._resuming:
             self._resume()
         fault = self._on_request(buf, True)
         if fault:
@@ -282,8 +291,6 @@ class Replica:
         An own client that submits from its `on_done` comes back here in the middle of it;
         then the loop that is under way goes on with what was added.
         """
-        core = self.core
-        progress = self.progress
         if self._settling:
             return
         self._settling = True
@@ -294,7 +301,7 @@ class Replica:
             going = bool(core.execution.run())
             if not going and core.requests.waiting:
                 going = bool(core.agreement.propose())
-            if not going and self._holds_reads:
+            if not going and bool(self._holds_reads):
                 going = bool(core.reads.run())
         executed = uint(progress.last_executed)
         low_mark = uint(progress.low_mark)

@@ -115,7 +115,7 @@ class Requests:
         if not wanted and number <= newest:
             return _NOT_NEEDED
         auth = core.auth
-        auth.digest_message(buf, 0, core.wire.body_end(buf))
+        auth.digest_at(buf, client, 0)
         authentic = bool(local) or bool(auth.check_digested(buf, client, 0))
         # A body that a slot waits for is believed by its digest, and trusted by its tag: by
         # this one, not only as the pending request, of which a faulty client may send several.
@@ -125,7 +125,7 @@ class Requests:
             used = bool(core.bodies.on_body(buf, client, number, auth.digest, authentic))
         if authentic and number > newest and number > executed:
             if used:  # it may have let this replica begin its view: other digests were taken
-                auth.digest_message(buf, 0, core.wire.body_end(buf))
+                auth.digest_at(buf, client, 0)
             self._keep(buf, client)
             return 0
         if used:

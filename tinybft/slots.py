@@ -296,9 +296,7 @@ class Slots:
     def commits(self, base: int) -> uint:
         return uint(get_u32(self.buf, base + _COMMITS))
 
-    # A vote is one bit in one octet of its mask: the others are not looked at.
-
-    @micropython.viper
+    @micropython.viper  # a vote is one bit in one octet of its mask
     def add_prepare(self, base: int, replica: int):
         buf = ptr8(self.buf)
         at = base + _PREPARES + (replica >> 3)
@@ -324,11 +322,15 @@ class Slots:
         return mask >> (replica & 7) & 1
 
     @micropython.viper
-    def is_for(self, base: int, vote) -> bool:
-        """True if the PREPARE or COMMIT names the batch of the pre-prepare that is stored."""
-        if not ptr8(self.buf)[base + _FLAGS] & PRE_PREPARED:
+    def add_vote(self, base: int, kind: int, replica: int, vote) -> bool:
+        """Count the PREPARE or COMMIT `vote` if it names the batch that is pre-prepared here."""
+        buf = ptr8(self.buf)
+        is_here = buf[base + _FLAGS] & PRE_PREPARED
+        if not is_here or not equal(self.buf, base + _DIGEST, vote, 16, 32):
             return False
-        return bool(equal(self.buf, base + _DIGEST, vote, 16, 32))
+        at = base + (replica >> 3) + (_PREPARES if kind == _PREPARE else _COMMITS)
+        buf[at] = buf[at] | 1 << (replica & 7)
+        return True
 
     @micropython.native
     def add_candidate_vote(self, base, kind, replica, buf, at):

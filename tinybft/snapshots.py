@@ -39,6 +39,16 @@ _COUNTS = const(4)
 _ENTRIES_AT = const(2)  # in the counts
 
 
+@micropython.viper
+def _note(numbers: ptr8, place: int, number: int, counts: ptr8, at: int):
+    """What the newest snapshot has got at this place; one more in its count."""
+    numbers[place * 2] = number & 255
+    numbers[place * 2 + 1] = number >> 8
+    count = (counts[at] | counts[at + 1] << 8) + 1
+    counts[at] = count & 255
+    counts[at + 1] = count >> 8
+
+
 class Ring:
     """Places 0 .. limit - 1 in a circle, taken at the end, given back at both ends."""
 
@@ -57,9 +67,11 @@ class Ring:
     @micropython.viper
     def append(self) -> int:
         count = int(self.count)
-        assert count < int(self.limit), "snapshot pool full: executed above high_mark"
+        limit = int(self.limit)
+        assert count < limit, "snapshot pool full: executed above high_mark"
         self.count = count + 1
-        return int(self.place(count))
+        count += int(self._first)
+        return count if count < limit else count - limit
 
     @micropython.native
     def drop_first(self, count):
@@ -84,6 +96,7 @@ class Snapshots:
         self._page_length = config.PAGE_LENGTH
         self._pages_per_block = config.BLOCK_LENGTH // config.PAGE_LENGTH
         self._pool = pool
+        self._octets = pool.octets if pool.in_ram else None  # the state is there, too
         self._numbers = fields("pool_pages")
         self._kept = fields("kept")
         self._nodes = fields("kept_nodes")
@@ -124,26 +137,20 @@ class Snapshots:
         """Effects: the newest snapshot owns a copy of this page."""
         place = int(self.pages.append())
         length = int(self._page_length)
-        blocks.copy_to(page * length, self._pool, place * length, length)
-        self._note(self._numbers, place, page, 0)
+        octets = self._octets
+        if octets:
+            copy(octets, place * length, blocks.octets, page * length, length)
+        else:
+            blocks.copy_to(page * length, self._pool, place * length, length)
+        _note(self._numbers, place, page, self._counts, int(self._newest) * _COUNTS)
 
     @micropython.viper
     def keep_entry(self, node: int, entries):
         """Effects: it owns the entry of this node, which the next checkpoint is to replace."""
         place = int(self.entries.append())
         copy(self._kept, place * _ENTRY, entries, node * _ENTRY, _ENTRY)
-        self._note(self._nodes, place, node, _ENTRIES_AT)
-
-    @micropython.viper
-    def _note(self, numbers: ptr8, place: int, number: int, at: int):
-        """What the newest snapshot has got at this place; one more in its count."""
-        numbers[place * 2] = number & 255
-        numbers[place * 2 + 1] = number >> 8
-        counts = ptr8(self._counts)
-        at += int(self._newest) * _COUNTS
-        count = (counts[at] | counts[at + 1] << 8) + 1
-        counts[at] = count & 255
-        counts[at + 1] = count >> 8
+        at = int(self._newest) * _COUNTS + _ENTRIES_AT
+        _note(self._nodes, place, node, self._counts, at)
 
     def changed_count(self):
         """Pages changed since the newest checkpoint."""

@@ -132,7 +132,9 @@ class State:
             self.raw = memoryview(fields("blocks"))[: self.length]
             self.view = self.raw[: self.app_length]
         self._blocks = blocks
+        self._octets = blocks.octets if blocks.in_ram else None
         self.snapshots = Snapshots(config, fields, pool)
+        self._keep_page = self.snapshots.keep_page  # bound: looked up once, not twice
         fill(self._modified, 0, len(self._modified), 255)
 
     # Execution.
@@ -162,26 +164,26 @@ class State:
         page = offset // page_length
         last = (end - 1) // page_length
         while page <= last:
-            if not modified[page >> 3] >> (page & 7) & 1:
-                self._preserve(page)
+            bit = 1 << (page & 7)
+            if not modified[page >> 3] & bit:  # its old content is kept first
+                assert not self.installing, "write during state transfer"
+                allowed = int(self._allowed)
+                if allowed == 0:
+                    raise ValueError("a service changed more of its state than its pages_max")
+                self._allowed = allowed - 1
+                self._keep_page(page, self._blocks)
+                modified[page >> 3] = modified[page >> 3] | bit
             page += 1
-        self._blocks.put(offset, buf, start, length)
+        octets = self._octets
+        if octets:
+            copy(octets, offset, buf, start, length)
+        else:
+            self._blocks.put(offset, buf, start, length)
 
-    @micropython.native
+    @micropython.viper
     def allow(self, pages):
         """Effects: `write` may copy so many pages from now on; -1: any number."""
         self._allowed = pages
-
-    @micropython.viper
-    def _preserve(self, page: int):
-        assert not self.installing, "write during state transfer"
-        allowed = int(self._allowed)
-        if allowed == 0:
-            raise ValueError("a service changed more of its state than it declares: pages_max")
-        self._allowed = allowed - 1
-        self.snapshots.keep_page(page, self._blocks)
-        modified = ptr8(self._modified)
-        modified[page >> 3] = modified[page >> 3] | 1 << (page & 7)
 
     @micropython.native
     def take_checkpoint(self, seqno):
@@ -202,22 +204,23 @@ class State:
         fill(self._modified, 0, len(self._modified), 0)
         self.snapshots.open(seqno)
 
-    @micropython.native
+    @micropython.viper
     def _update_tree(self, seqno):
         """The entries of what has changed, level by level."""
-        snapshots, tree = self.snapshots, self.tree
-        pages = self._pages_per_block
-        for level in range(tree.level_count):
-            page = self._next_modified(0)
+        snapshots = self.snapshots
+        tree = self.tree
+        pages = int(self._pages_per_block)
+        for level in range(int(tree.level_count)):
+            page = int(self._next_modified(0))
             while page >= 0:
                 index = page // pages
-                snapshots.keep_entry(tree.level_starts[level] + index, tree.entries)
+                snapshots.keep_entry(int(tree.level_starts[level]) + index, tree.entries)
                 if level:
                     tree.update_interior(level, index, seqno)
                 else:
                     tree.update_leaf(index, seqno, self._blocks)
-                page = self._next_modified((index + 1) * pages)
-            pages *= tree.fan_out
+                page = int(self._next_modified((index + 1) * pages))
+            pages *= int(tree.fan_out)
 
     @micropython.viper
     def _next_modified(self, page: int) -> int:

@@ -40,6 +40,7 @@ class Status:
         config = core.config
         self.core = core
         self._repair_ms = config.REPAIR_MS
+        self._stagger_ms = config.STAGGER_MS
         self._idle_ms = config.STATUS_MS
         self._patience = 1 if config.STAGGER_MS else _PATIENCE
         self._evident = 3 if config.STAGGER_MS else 1  # rounds in which evidence hastens the next
@@ -101,7 +102,7 @@ class Status:
                 self._smoothed = passed << _SMOOTHING_BITS
         self._waiting = self.has_open_work()
         self._restart()
-        if self.core.turns and self.core.turns.lacks_checkpoint():
+        if int(self._stagger_ms) and self.core.turns.lacks_checkpoint():
             self.on_evidence()
 
     @micropython.viper
@@ -135,7 +136,9 @@ class Status:
         if core.handover.reagreeing and core.handover.is_reagreeing():
             return True
         low_mark = uint(progress.low_mark)
-        is_said = not core.turns or not core.turns.has_checkpoint()
+        is_said = 1
+        if int(self._stagger_ms) and core.turns.has_checkpoint():
+            is_said = 0
         if is_said and executed > low_mark and executed - low_mark >= uint(self._interval):
             return True
         return int(core.checkpoints.find_target()) >= 0

@@ -111,13 +111,14 @@ class Wire:
             tags = self._client_tags_length
         return get_u16(buf, at + 6) - tags
 
-    @micropython.native
-    def operation_length(self, client, length):
+    @micropython.viper
+    def operation_length(self, client: int, length: int) -> int:
         """Of the operation in a REQUEST of that client and length; 0 if it is too short."""
-        tags = self._client_tags_length
-        if client < self._replica_count:
-            tags = self._replica_tags_length
-        return max(0, length - _HEADER_LENGTH - tags)
+        tags = int(self._client_tags_length)
+        if client < int(self._replica_count):
+            tags = int(self._replica_tags_length)
+        length -= _HEADER_LENGTH + tags
+        return length if length > 0 else 0
 
     @micropython.viper
     def check(self, buf, received: int) -> int:  # noqa: C901, PLR0911, PLR0912

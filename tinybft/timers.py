@@ -40,8 +40,8 @@ class Timers:
 
     # --- what happened ---
 
-    @micropython.native
-    def on_waiting(self, client):
+    @micropython.viper
+    def on_waiting(self, client: int):
         """A request of this client begins to wait."""
         self._since[client] = self.core.progress.now
 
@@ -52,8 +52,8 @@ class Timers:
             self._since[client] = now
         self._view_since = now
 
-    @micropython.native
-    def on_executed(self, client):
+    @micropython.viper
+    def on_executed(self, client: int):
         """A request of this client was executed: patience is as short as configured."""
         self._strikes[client] = 0
         if self.core.progress.active:

@@ -85,7 +85,7 @@ class Story:
             kind = scratch[1]
             name = wire.TYPE_NAMES[kind] if kind <= wire.TYPE_MAX else "unknown type"
             before = sum(node.faults.counts)
-            self.measure.call(name, node._receive, length, self.air.now)
+            self.measure.call(name, node._take, node._received, length, self.air.now)
             if sum(node.faults.counts) == before:
                 self.measure.calls[name + " used"] = self.measure.calls.get(name + " used", 0) + 1
 

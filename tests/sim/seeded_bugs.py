@@ -55,12 +55,12 @@ DEFECTS = (
     # --- votes ---
     defect(
         "commit_2f", "committed with 2f COMMITs", "story choice",
-        (Agreement, "advance", "COMMITTED or not self._quorum.is_quorum(slots.commits(base))",
-         "COMMITTED or not self._quorum.is_prepared(slots.commits(base))"),
+        (Agreement, "advance", "COMMITTED or not self._is_quorum(slots.commits(base))",
+         "COMMITTED or not self._is_prepared(slots.commits(base))"),
     ),
     defect(
         "prepared_2f_1", "prepared with 2f - 1 PREPAREs", "split primary",
-        (Agreement, "advance", "self._quorum.is_prepared(self._prepares(base))",
+        (Agreement, "advance", "self._is_prepared(self._prepares(base))",
          "self._prepares(base)"),
     ),
     defect(
@@ -70,8 +70,8 @@ DEFECTS = (
     defect(
         "votes_by_message", "messages are counted, not replicas", "story claims backup",
         (Slots, "has_voted", "return mask >> (replica & 7) & 1", "return 0"),
-        (Slots, "add_commit", "buf[at] | 1 << (replica & 7)",
-         "buf[at] | 1 << (replica & 7)"
+        (Slots, "add_vote", "buf[at] | 1 << (replica & 7)",
+         "buf[at] | 1 << (replica & 7) if kind == _PREPARE else buf[at] | 1 << (replica & 7)"
          " | (buf[at] + 1 & 15) * (buf[at] >> (replica & 7) & 1)"),
     ),
     defect(
@@ -80,13 +80,13 @@ DEFECTS = (
     ),
     defect(
         "prepare_digest", "PREPAREs count whatever their digest", "split primary",
-        (Agreement, "on_vote", "slots.is_for(base, buf)",
-         "kind == _PREPARE and slots.has(base, 1) or slots.is_for(base, buf)"),
+        (Slots, "add_vote", "not equal(self.buf, base + _DIGEST, vote, 16, 32)",
+         "kind != _PREPARE and not equal(self.buf, base + _DIGEST, vote, 16, 32)"),
     ),
     defect(
         "commit_digest", "COMMITs count whatever their digest", "primary claims",
-        (Agreement, "on_vote", "slots.is_for(base, buf)",
-         "kind == _COMMIT and slots.has(base, 1) or slots.is_for(base, buf)"),
+        (Slots, "add_vote", "not equal(self.buf, base + _DIGEST, vote, 16, 32)",
+         "kind == _PREPARE and not equal(self.buf, base + _DIGEST, vote, 16, 32)"),
     ),
     defect(
         "learn_weak", "between views f + 1 COMMITs are enough to execute", "story claims",
@@ -120,7 +120,7 @@ DEFECTS = (
     defect(
         "window", "votes and proposals behind the window are taken", "primary clog",
         (Agreement, "_misplaced", "not progress.in_window(number)", "False"),
-        (Agreement, "on_vote", "uint(number) - low_mark <= uint(self._window)", "True"),
+        (Agreement, "on_vote", "number - low_mark <= uint(self._window)", "True"),
     ),
     defect(
         "request_id", "execution does not look at the client table", "primary clog",
@@ -133,7 +133,8 @@ DEFECTS = (
     ),
     defect(
         "time", "the time of a batch is not looked at", "clock",
-        (GroupClock, "is_plausible", "if time_s < self.agreed_s or (", "if False and ("),
+        (GroupClock, "is_plausible", "if time_s < agreed_s:", "if False:"),
+        (GroupClock, "is_plausible", "if time_s == agreed_s and", "if False and"),
         (Execution, "_execute_batch", "self._is_before_record(time_s, time_ms)", "False"),
     ),
     defect(
@@ -143,13 +144,13 @@ DEFECTS = (
     # --- checkpoints and transfer ---
     defect(
         "stable_weak", "a checkpoint is stable by f + 1", "clog absence",
-        (Checkpoints, "_look", "quorum.is_quorum(get_u32(self._buf, base + self._mask))",
-         "quorum.is_weak(get_u32(self._buf, base + self._mask))"),
+        (Checkpoints, "_look", "is_quorum(get_u32(buf, base + int(self._mask)))",
+         "self.core.quorum.is_weak(get_u32(buf, base + int(self._mask)))"),
     ),
     defect(
         "stable_own", "a checkpoint is stable by the own one", "clog absence",
-        (Checkpoints, "_look", "quorum.is_quorum(get_u32(self._buf, base + self._mask))",
-         "get_u32(self._buf, base + self._mask)"),
+        (Checkpoints, "_look", "is_quorum(get_u32(buf, base + int(self._mask)))",
+         "get_u32(buf, base + int(self._mask))"),
     ),
     defect(
         "checkpoint_digest", "CHECKPOINTs count whatever their digest", "absence clog",

@@ -236,7 +236,7 @@ def test_s10_exception_escapes(sim):
     def broken(*_):
         raise IndexError("far out")
 
-    sim.device(2).node.replica.receive = broken
+    sim.device(2).node._take = broken
     violation = expect("S10", lambda: execute(sim))
     assert "IndexError" in violation.words and "R2" in violation.words
 

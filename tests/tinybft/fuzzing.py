@@ -28,7 +28,7 @@ _PARTS = ("progress", "clock", "slots", "state", "requests", "replies", "batches
     + ("timers", "claims", "view_change", "new_view")
 )
 _PROVEN_BY_DIGEST = (wire.REQUEST, wire.VIEW_CHANGE, wire.NEW_VIEW)
-_SCRATCH = ("now", "heard", "_digest", "_authentic")
+_SCRATCH = ("now", "heard", "_counts", "_digest", "_authentic")
 _REGIONS = (
     "slots",
     "bodies",
@@ -158,14 +158,14 @@ class Victim:
         self.sent = self.digests = self.tags = 0
         node._received[: len(frame)] = frame
         try:
-            node._receive(len(frame), self.scene.now)
+            node._take(node._received, len(frame), self.scene.now)
         except Exception as error:
             if hasattr(sys, "print_exception"):
                 sys.print_exception(error)
             self._complain(frame, "exception " + repr(error))
         if self.digests > _DIGESTS_MAX or self.tags > _TAGS_MAX:
             self._complain(frame, "%d digests, %d tags" % (self.digests, self.tags))
-        silent_drop = not node.replica and frame[1:2] != bytes((wire.REPLY,))
+        silent_drop = not len(frame) or not node.replica and frame[1:2] != bytes((wire.REPLY,))
         if sum(counts) == before and not (silent_drop or self._proves_itself(frame)):
             self._complain(frame, "accepted")
 

@@ -86,6 +86,7 @@ class Scene:
                 same_type.append(frame)
         self.numbers = list(_EDGES)
         if self.node.replica:
+            self.node.replica.tick(self.now)  # no timer is due when the first frame comes
             progress = self.node.replica.progress
             for mark in (progress.low_mark, progress.last_executed, progress.high_mark()):
                 self.numbers += [max(0, mark - 1), mark, mark + 1, mark + 2]

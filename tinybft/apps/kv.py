@@ -14,7 +14,7 @@ store, and a link to the record or (when one goes or gets shorter) the last cell
 Allocates nothing; but `increment` does for numbers from 2**30 on.
 """
 
-from tinybft.apps.kv_cells import CELL_LENGTH, Cells, cells_for
+from tinybft.apps.kv_cells import Cells, cells_for
 from tinybft.apps.kv_format import (
     ABSENT,
     BAD_OPERATION,
@@ -41,6 +41,7 @@ from tinybft.octets import copy, get_u16, put_u16
 from tinybft.service import Service
 
 _NUMBER_LENGTH_MAX = const(20)
+_CELL_LENGTH = const(64)  # as in kv_cells.py: a constant is inlined only where it is defined
 _KEY_AT = const(2)  # in an operation; but for:
 _CAS_KEY_AT = const(4)
 _SCAN_KEY_AT = const(5)
@@ -76,12 +77,12 @@ class KeyValueStore(Service):
     def genesis(self, state):
         self._cells.genesis()
 
-    @micropython.native
-    def pages_max(self, length, page_length):
-        cells = cells_for(length - _KEY_AT) + 2
+    @micropython.viper
+    def pages_max(self, length: int, page_length: int) -> int:
+        cells = int(cells_for(length - _KEY_AT)) + 2
         if cells < _CELLS_MIN:
             cells = _CELLS_MIN
-        return cells * (CELL_LENGTH // page_length)
+        return cells * (_CELL_LENGTH // page_length)
 
     @micropython.native
     def execute(self, state, op, length, reply, ctx):
@@ -112,18 +113,20 @@ class KeyValueStore(Service):
     # One function per operation: the lengths are checked, reply[0] is OK; returns the
     # reply's length.
 
-    @micropython.native
-    def _put(self, op, length, reply):
-        key_length = op[1]
+    @micropython.viper
+    def _put(self, op, length: int, reply) -> int:
+        key_length = ptr8(op)[1]
         value_at = _KEY_AT + key_length
         cell = self._cells.find(op, _KEY_AT, key_length)
-        return self._store(cell, op, _KEY_AT, op, value_at, length - value_at, reply)
+        return int(self._store(cell, op, _KEY_AT, op, value_at, length - value_at, reply))
 
-    @micropython.native
-    def _store(self, cell, op, key_at, buf, at, length, reply):
-        if length >= len(reply):
+    @micropython.viper
+    def _store(  # noqa: PLR0913
+        self, cell, op, key_at: int, buf, at: int, length: int, reply
+    ) -> int:
+        if length >= int(len(reply)):
             reply[0] = VALUE_TOO_LONG
-        elif not self._cells.store(cell, op, key_at, op[1], buf, at, length):
+        elif not self._cells.store(cell, op, key_at, ptr8(op)[1], buf, at, length):
             reply[0] = FULL
         return 1
 

@@ -49,8 +49,8 @@ _TAIL_ROOM = const(62)
 _CELLS_PER_BUCKET = const(4)
 
 
-@micropython.native
-def cells_for(length):
+@micropython.viper
+def cells_for(length: int) -> int:
     """Cells of a record with that many bytes of key and value."""
     if length <= _HEAD_ROOM:
         return 1
@@ -112,9 +112,9 @@ class Cells:
     def key_length(self, cell):
         return self._get_u8(self._base + cell * _CELL + _KEY_LENGTH)
 
-    @micropython.native
-    def value_length(self, cell):
-        return self._get_u16(self._base + cell * _CELL + _VALUE_LENGTH)
+    @micropython.viper
+    def value_length(self, cell: int) -> int:
+        return int(self._get_u16(int(self._base) + cell * _CELL + _VALUE_LENGTH))
 
     @micropython.viper
     def find(self, key, at: int, length: int) -> int:
@@ -151,12 +151,13 @@ class Cells:
             header = _TAIL_HEADER
             offset = self._base + (self._get_u16(offset) & _NEXT) * _CELL
 
-    @micropython.native
-    def equals(self, cell, position, buf, at, length):
+    @micropython.viper
+    def equals(self, cell: int, position: int, buf, at: int, length: int) -> bool:
         """Whether payload bytes position .. position + length are buf[at:at+length]."""
-        offset = self._base + cell * _CELL
+        base = int(self._base)
+        offset = base + cell * _CELL
         header = _HEAD_HEADER
-        while length:
+        while length > 0:
             room = _CELL - header - position
             if room > 0:
                 part = length if length < room else room
@@ -167,29 +168,37 @@ class Cells:
                 position = 0
             else:
                 position = -room
-            header = _TAIL_HEADER
-            offset = self._base + (self._get_u16(offset) & _NEXT) * _CELL
+            if length > 0:
+                header = _TAIL_HEADER
+                offset = base + (int(self._get_u16(offset)) & _NEXT) * _CELL
         return True
 
     # Writing.
 
-    @micropython.native
-    def store(self, cell, key, key_at, key_length, buf, at, length):
+    @micropython.viper
+    def store(  # noqa: PLR0913
+        self, cell: int, key, key_at: int, key_length: int, buf, at: int, length: int
+    ) -> bool:
         """Give the record (`cell` as `find` just returned it) a value. False: no room."""
-        needed = cells_for(key_length + length)
-        old_length = self.value_length(cell) if cell else 0
-        held = cells_for(key_length + old_length) if cell else 0
+        needed = int(cells_for(key_length + length))
+        old_length = 0
+        held = 0
+        if cell:
+            old_length = int(self.value_length(cell))
+            held = needed
+            if length != old_length:
+                held = int(cells_for(key_length + old_length))
         more = needed - held
-        if more > 0 and more > self.free_count:
+        if more > 0 and more > int(self.free_count):
             return False
         if not cell:
-            cell = self._create(needed, key, key_at, key_length)
+            cell = int(self._create(needed, key, key_at, key_length))
         elif more > 0:
             self._put_next(self._walk(cell, held - 1), self._take(more))
         elif more < 0:
             self._cut(cell, needed, -more)
         if length != old_length:
-            self._put_u16(self._base + cell * _CELL + _VALUE_LENGTH, length)
+            self._put_u16(int(self._base) + cell * _CELL + _VALUE_LENGTH, length)
         self._put_payload(cell, key_length, buf, at, length)
         return True
 
@@ -216,11 +225,12 @@ class Cells:
         self._put_u16(_RECORD_COUNT, self.record_count + 1)
         return cell
 
-    @micropython.native
-    def _put_payload(self, cell, position, buf, at, length):
-        offset = self._base + cell * _CELL
+    @micropython.viper
+    def _put_payload(self, cell: int, position: int, buf, at: int, length: int):
+        base = int(self._base)
+        offset = base + cell * _CELL
         header = _HEAD_HEADER
-        while length:
+        while length > 0:
             room = _CELL - header - position
             if room > 0:
                 part = length if length < room else room
@@ -230,8 +240,9 @@ class Cells:
                 position = 0
             else:
                 position = -room
-            header = _TAIL_HEADER
-            offset = self._base + (self._get_u16(offset) & _NEXT) * _CELL
+            if length > 0:
+                header = _TAIL_HEADER
+                offset = base + (int(self._get_u16(offset)) & _NEXT) * _CELL
 
     def _cut(self, cell, keep, count):
         """Free the last `count` cells of a record, behind the first `keep`."""
