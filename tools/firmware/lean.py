@@ -151,6 +151,13 @@ class _AfterBoot:
         self.present.run()
         self._shown = _imported_by(program, AT_THE_PROMPT)
         self._program = program
+        new = {*self._shown, *AT_THE_PROMPT} & set(program.modules) - self.booted.modules
+        self._new_attributes = {
+            node.attr
+            for name in new
+            for node in ast.walk(program.modules[name].tree)
+            if isinstance(node, ast.Attribute)
+        }
         self.later = self._reach(program, foreign, follow_imports=True)
         self.later.started |= {name for name in self.booted.modules if not self.is_gone(name)}
         self.later.run()
@@ -186,8 +193,11 @@ class _AfterBoot:
         stays = not self.is_gone(name) and self._program.has_state(name)
         if stays and self.present.needs(name, one):
             return True  # the same for whoever imports it
-        is_object = name in self._program.handed_on  # what is imported later may be given it
-        return (self.later if is_object else self.reach_of(name)).looks_up(name, one)
+        if name in self._program.handed_on and one in self._new_attributes:
+            return True  # of an object that a node has
+        if name == CONFIG and self._program.config.DURABLE:  # recovery hands it on, too
+            return self.later.looks_up(name, one)
+        return self.reach_of(name).looks_up(name, one)
 
     def reach_of(self, name):
         """What may run of the module as it is in RAM now."""
