@@ -11,30 +11,30 @@ Each name is imported when it is first asked for: on a device the regions are al
 the heap is still in one piece (hal.boot), before most modules take their small ones.
 """
 
-_HOMES = {
-    "Busy": "errors",
-    "Memory": "memory",
-    "Node": "node",
-    "Rejoining": "errors",
-    "RequestTooLarge": "errors",
-    "Service": "service",
-    "StoreError": "request_ids",
-    "Stopped": "errors",
-    "Timeout": "errors",
-    "TinyBFTError": "errors",
-    "format_store": "identity",
-}
-__all__ = tuple(_HOMES)
+_HOMES = (  # a tuple takes no RAM
+    ("Busy", "errors"),
+    ("Memory", "memory"),
+    ("Node", "node"),
+    ("Rejoining", "errors"),
+    ("RequestTooLarge", "errors"),
+    ("Service", "service"),
+    ("StoreError", "request_ids"),
+    ("Stopped", "errors"),
+    ("Timeout", "errors"),
+    ("TinyBFTError", "errors"),
+    ("format_store", "identity"),
+)
+__all__ = tuple([name for name, _ in _HOMES])
 
 
 def __getattr__(name):
     if name.startswith("_"):
         raise AttributeError(name)
-    home = "tinybft." + _HOMES.get(name, name)
+    homes = [home for one, home in _HOMES if one == name]
     try:
-        module = __import__(home, None, None, (name,))
+        module = __import__("tinybft." + (homes or [name])[0], None, None, (name,))
     except ImportError as error:
-        if name in _HOMES:
+        if homes:
             raise
         raise AttributeError(str(error)) from None
-    return getattr(module, name) if name in _HOMES else module
+    return getattr(module, name) if homes else module

@@ -16,6 +16,7 @@ from tools.firmware.fixed import fixed
 from tools.firmware.fold import folded
 from tools.firmware.frozen import frozen_files
 from tools.firmware.inline import inlined
+from tools.firmware.kept import missing
 from tools.firmware.program import Program, Reach
 from tools.firmware.stage import stage
 from tools.firmware.whole import one_object
@@ -297,6 +298,32 @@ def test_imports_of_staged_sources_find_what_they_ask_for(staged):
                     assert found, f"{file}: {node.module}.{alias.name}"
 
 
+def test_what_goes_on_running_finds_every_name(staged):
+    folder, files, _ = staged
+    given = {}
+    exec((folder / "hal" / "boot_only.py").read_text(encoding="utf-8"), given)
+    texts = {_module(name): path.read_text(encoding="utf-8") for name, path in files.items()}
+    names = given["NAMES"]
+    assert missing(texts, names) == []
+    for module, name in (
+        ("hal.cmac_cryptolib", "sha256"),  # of what a field holds
+        ("hal.virt", "copy"),
+        ("tinybft.parts", "find_certified"),
+        ("tinybft.parts", "get_u32"),
+        ("tinybft.parts", "wire"),
+        ("tinybft.wire", "put_new_view_counts"),  # by the module's name
+        ("tinybft.octets_viper", "copy"),
+    ):
+        rows = [(one, (*own, name) if one == module else own, of) for one, own, of in names]
+        found = missing(texts, rows)
+        is_used = module != "tinybft.octets_viper"  # others have it under their own names
+        assert any(one.endswith(": " + name) or name in one for one in found) == is_used, name
+    row = next(row for row in names if row[0] == "tinybft.node")
+    rows = [one for one in names if one is not row]
+    rows.append((row[0], row[1], tuple((of, (*own, "_turn")) for of, own in row[2])))
+    assert any(one.endswith(": Node._turn") for one in missing(texts, rows))
+
+
 def test_the_boot_gives_back_what_it_alone_needed(staged):
     folder, files, config = staged
     given = {}
@@ -305,5 +332,5 @@ def test_the_boot_gives_back_what_it_alone_needed(staged):
     names, classes = rows["tinybft.parts"]
     assert "Core" in names and "advance_agreement" not in names
     assert "_init_agreement" in classes["Core"] and "on_pre_prepare" not in classes["Core"]
-    assert "tinybft.state" in given["MODULES"] and "tinybft.node" not in given["MODULES"]
+    assert "tinybft.state" in given["MODULES"] and "tinybft.attached" not in given["MODULES"]
     assert ("tinybft/durability.py" in files) == config.DURABLE

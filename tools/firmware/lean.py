@@ -109,26 +109,28 @@ def _roots(reach, program, foreign):
     """The application, and people at the prompt."""
     for name in foreign:
         reach.modules.add(name)
-        reach.attributes |= {source[1] for _, source in program.modules[name].imported}
+        reach.named |= {source for _, source in program.modules[name].imported}
         for _, node in program.modules[name].units:
             reach.take(name, node, True)
     for name, owner in _PUBLIC:
         for of, node in program.modules[name].units if name in program.modules else ():
             if of == owner and not node.name.startswith("_") and (name, node.name) not in _BOOT:
                 reach.attributes.add(node.name)
+                reach.named.add((name, node.name))
     for name in AT_THE_PROMPT:
         if name in program.modules:
             reach.modules.update(program.sources(name, None))
             for _, node in program.modules[name].units:
                 if not node.name.startswith("_") and name != "tinybft.apps.kv_format":
                     reach.attributes.add(node.name)
+                    reach.named.add((name, node.name))
 
 
 def _everything(program, foreign):
     reach = Reach(program)
     _roots(reach, program, foreign)
     reach.modules.update(program.sources("hal.boot", None), program.sources(_GIVER, None))
-    reach.attributes |= {"boot", "start"}
+    reach.named |= _BOOT
     return reach.run()
 
 
@@ -143,12 +145,19 @@ class _AfterBoot:
     def __init__(self, program, foreign):
         self.booted = Reach(program)
         self.booted.modules.update(foreign, program.sources("hal.boot", None))
-        self.booted.attributes |= {"boot", "start"}
+        self.booted.named |= _BOOT
         self.booted.run()
         self.present = self._reach(program, foreign, follow_imports=False)
         self.present.run()
         self._shown = _imported_by(program, AT_THE_PROMPT)
         self._program = program
+        new = {*self._shown, *AT_THE_PROMPT} & set(program.modules) - self.booted.modules
+        self._new_attributes = {
+            node.attr
+            for name in new
+            for node in ast.walk(program.modules[name].tree)
+            if isinstance(node, ast.Attribute)
+        }
         self.later = self._reach(program, foreign, follow_imports=True)
         self.later.started |= {name for name in self.booted.modules if not self.is_gone(name)}
         self.later.run()
@@ -162,18 +171,37 @@ class _AfterBoot:
         return reach
 
     def is_gone(self, name):
-        """True if no function or class of the module is asked for by its name any more."""
+        """True if no function or class of the module is looked up in its namespace any more.
+
+        Who imports it later has it anew. So it stays if it has state and somebody goes on using
+        that, or if it is another module's name through which it will be found.
+        """
         module = self._program.modules[name]
         own = [node.name for owner, node in module.units if owner is None] + [*module.classes]
-        is_asked_for = any(self.present.needs(name, one) for one in own)
-        return not is_asked_for and name not in self._shown
+        if name in self._program.re_exported:
+            return False
+        if self._program.has_state(name):
+            is_used = any(self.present.needs(name, one) for one in own)
+            return not is_used and name not in self._shown
+        return not any((name, one) in self.present.named for one in own)
 
     def is_needed(self, name, one):
         if (name, one) in _BOOT:
             return False
         if name == CONFIG and one in self.later.strings:
             return True  # memory.py names them so
-        return (self.present if self.is_gone(name) else self.later).needs(name, one)
+        stays = not self.is_gone(name) and self._program.has_state(name)
+        if stays and self.present.needs(name, one):
+            return True  # the same for whoever imports it
+        if name in self._program.handed_on and one in self._new_attributes:
+            return True  # of an object that a node has
+        if name == CONFIG and self._program.config.DURABLE:  # recovery hands it on, too
+            return self.later.looks_up(name, one)
+        return self.reach_of(name).looks_up(name, one)
+
+    def reach_of(self, name):
+        """What may run of the module as it is in RAM now."""
+        return self.present if self.is_gone(name) else self.later
 
 
 def _imported_by(program, names):
@@ -198,7 +226,7 @@ def _list_text(program, everything, applications):
             names = [one for one in _globals(module) if not after.is_needed(name, one)]
             classes = [
                 _Source(f'("{owner}", {_tuple(methods)})')
-                for owner, methods in _methods(module, everything, after.later)
+                for owner, methods in _methods(module, everything, after.reach_of(name))
             ]
             rows.append(f'    ("{name}", {_tuple(names)}, {_tuple(classes)}),\n')
             if after.is_gone(name) and not _is_package(program, name):

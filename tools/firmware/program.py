@@ -53,6 +53,7 @@ class References:
 
     loads: set = field(default_factory=set)  # names, its own locals left out
     attributes: set = field(default_factory=set)  # x.name
+    dotted: set = field(default_factory=set)  # (x, name, ...) of x.name...
     strings: set = field(default_factory=set)
     kept: set = field(default_factory=set)  # both, where they are not called but handed on
     imports: list = field(default_factory=list)  # (module, name or None)
@@ -76,14 +77,26 @@ class Program:
                 if ".".join(source) in self.modules:
                     self.for_modules.add((module.name, alias))
                 self.importers.setdefault(source, []).append((module.name, alias))
+        self._find_names()
         self._homes = {}
         for module in self.modules.values():
             for node in module.tree.body:
                 if isinstance(node, ast.Assign) and _target(node) == "_HOMES":
-                    for name, home in ast.literal_eval(node.value).items():
+                    for name, home in ast.literal_eval(node.value):
                         home = f"{module.name}.{home}"
                         if home in self.modules:
                             self._homes[module.name, name] = home
+
+    def _find_names(self):
+        self._names = {name: _names_of_modules(one.tree) for name, one in self.modules.items()}
+        self.re_exported = set()  # modules that others ask for by a further module's name
+        self.handed_on = set()  # those that some variable may stand for
+        for module in self.modules.values():
+            for node in ast.walk(module.tree):
+                if isinstance(node, ast.Attribute) and _dotted(node):
+                    self.asked_for(module.name, _dotted(node))
+            for name in _handed_on(module.tree):
+                self.handed_on |= self._named(module.name, name)
 
     def sources(self, module, name):
         """Modules that `from module import name`, or `import module`, makes use of."""
@@ -95,6 +108,38 @@ class Program:
             found.append(f"{module}.{name}")
             found.append(self._homes.get((module, name)))
         return [one for one in found if one in self.modules]
+
+    def _named(self, module, name):
+        """Modules that a module has this name for, in any of its functions."""
+        found = set()
+        for source, inner in self._names[module].get(name, ()):
+            whole = f"{source}.{inner}" if source else inner
+            if whole in self.modules:
+                found.add(whole)
+            elif source in self.modules and (source, inner) != (module, name):
+                self.re_exported |= self._named(source, inner)
+                found |= self._named(source, inner)
+        return found
+
+    def asked_for(self, module, dotted):
+        """(module, name) of what `x.name.name` looks up in modules, x being one of its names."""
+        found = set()
+        targets = self._named(module, dotted[0])
+        for name in dotted[1:]:
+            found |= {(target, name) for target in targets}
+            inner = {f"{target}.{name}" for target in targets} & set(self.modules)
+            others = set().union(*(self._named(target, name) for target in targets))
+            self.re_exported |= others - inner
+            targets = inner | others
+        return found
+
+    def has_state(self, name):
+        """Whether a module that is imported anew is another one: of variables, or exceptions."""
+        tree = self.modules[name].tree
+        return any(
+            isinstance(node, ast.Global) or isinstance(node, ast.ClassDef) and node.bases
+            for node in ast.walk(tree)
+        )
 
     def homes_of(self, attributes):
         """Modules that a package imports when it is asked for one of these."""
@@ -138,6 +183,37 @@ def _target(node):
     return getattr(node.targets[0], "id", None)
 
 
+def _names_of_modules(tree):
+    """{name: (module or None, name) that it may stand for} by all imports of a source."""
+    found = {}
+    for node in ast.walk(tree):
+        for alias in node.names if isinstance(node, ast.Import | ast.ImportFrom) else ():
+            target, name = alias.name, alias.asname or alias.name
+            if isinstance(node, ast.Import) and alias.asname is None:
+                target = name = alias.name.split(".")[0]
+            found.setdefault(name, set()).add((getattr(node, "module", None), target))
+    return found
+
+
+def _handed_on(tree):
+    """Names that are loaded otherwise than for an attribute."""
+    bases = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
+    return {
+        node.id
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load) and id(node) not in bases
+    }
+
+
+def _dotted(node):
+    """(x, name, ...) of `x.name...`, or None."""
+    names = []
+    while isinstance(node, ast.Attribute):
+        names.append(node.attr)
+        node = node.value
+    return (node.id, *reversed(names)) if isinstance(node, ast.Name) and names else None
+
+
 class _Collector(ast.NodeVisitor):
     def __init__(self, program):
         self._program = program
@@ -174,7 +250,7 @@ class _Collector(ast.NodeVisitor):
         found.kept -= local
         for part in () if is_there else (*node.decorator_list, *node.args.defaults):
             self.visit(part)
-        for name in ("loads", "attributes", "strings", "kept"):
+        for name in ("loads", "attributes", "dotted", "strings", "kept"):
             getattr(self.found, name).update(getattr(found, name))
         self.found.imports += found.imports
         self.found.inner += found.inner
@@ -215,6 +291,7 @@ class _Collector(ast.NodeVisitor):
     def visit_Attribute(self, node):
         if isinstance(node.ctx, ast.Load):
             self.found.attributes.add(node.attr)
+            self.found.dotted.add(_dotted(node))
             self.found.kept.add(node.attr)
         self._looked_into(node.value)
 
@@ -222,6 +299,7 @@ class _Collector(ast.NodeVisitor):
         """Called, or asked for an attribute: not handed on."""
         if isinstance(node, ast.Attribute):
             self.found.attributes.add(node.attr)
+            self.found.dotted.add(_dotted(node))
             self._looked_into(node.value)
         elif isinstance(node, ast.Name):
             self.found.loads.add(node.id)
@@ -264,6 +342,7 @@ class Reach:
         self.modules = set()
         self.units = set()  # (module, class or None, name)
         self.attributes = set()
+        self.named = set()  # (module, name) of what is asked for by both
         self.strings = set()
         self.loads = {name: set() for name in program.modules}
         self.kept = set()
@@ -274,16 +353,22 @@ class Reach:
         self._done = set()
 
     def needs(self, module, name):
-        """True if something may look up `name` in the namespace of `module`.
+        """True if something may refer to what `module` calls `name`.
 
         A module's name for another module is its own affair: nobody writes `why.wire.sender`.
         """
-        if name in self.loads[module]:
+        if name in self.loads[module] or (module, name) in self.named:
             return True
         is_attribute = (module, name) not in self.program.for_modules
         if is_attribute and module not in self.program.hidden and name in self.attributes:
             return True
         return any(self.needs(*user) for user in self.program.importers.get((module, name), ()))
+
+    def looks_up(self, module, name):
+        """True if something may look up `name` in the namespace of `module` from now on."""
+        if name in self.loads[module] or (module, name) in self.named:
+            return True
+        return module in self.program.handed_on and name in self.attributes
 
     def take(self, module, nodes, is_function=False):
         """Some code of `module` runs."""
@@ -291,6 +376,8 @@ class Reach:
         found = self.program.references(nodes, is_function, is_there)
         self.attributes |= found.attributes
         self.strings |= found.strings
+        for dotted in found.dotted - {None}:
+            self.named |= self.program.asked_for(module, dotted)
         self.loads[module] |= found.loads
         if is_function:
             self.kept |= found.kept
@@ -299,7 +386,7 @@ class Reach:
             for source, name in found.imports:
                 self.modules.update(self.program.sources(source, name))
                 if name and (is_function or self._made):  # as long as it runs now, it has it
-                    self.attributes.add(name)
+                    self.named.add((source, name))
         for inner in found.inner:
             self.kept |= self.program.references([inner]).loads
             self.kept |= self.program.references([inner]).attributes
