@@ -361,7 +361,7 @@ def test_proposals_go_on_behind_x():
 
 
 def test_a_proposal_behind_x_is_not_older_than_x():
-    """The clock of this primary stands, it has executed nothing; the batch before is of 3.007 s."""
+    """The clock of this primary stands: it executed nothing; the batch before is of 3 s."""
     bench = Bench(1, make_config(PIPELINE=2))
     batch = bench.batch([bench.request(4, 1, b"\x041")], time=(3, 7))
     assert bench.pre_prepare(0, 1, batch) == 0
