@@ -68,6 +68,9 @@ class Hal:
     def now_ms(self):
         return self._air.now & 0x3FFFFFFF
 
+    def receive_into(self, _buf):
+        return 0  # who measures hands the messages over
+
     def send(self, target, buf, length):
         self._air.send(self.node_id, target, buf, length)
         return True
