@@ -9,7 +9,7 @@ from tinybft.apps.kv_format import encode_get, encode_put
 
 _WARM_UP = 8
 _ALLOCATING = 4  # operations of which allocation is measured: that is slow
-_PAUSE_MS = 5  # between two operations: what is late is through
+_PAUSE_MS = 20  # between two operations: what is late, or waits for its turn, is through
 
 
 def operation(what, length, number):
@@ -30,9 +30,9 @@ def perform(group, client, what, length, count, totals=None):
         before = group.total()
         reply = group.execute(client, operation(what, length, number), what == "read")
         status = reply[0]
+        group.pass_ms(_PAUSE_MS)
         if totals is not None:
             totals.append([a - b for a, b in zip(group.total(), before)])
-        group.pass_ms(_PAUSE_MS)
     return status
 
 
