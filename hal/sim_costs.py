@@ -9,26 +9,26 @@ from tinybft.compat import const
 
 # Receiving a message of each type, at a replica: (microseconds, and nanoseconds per byte).
 MESSAGE = (
-    (1659, 5227),  # REQUEST, at the primary
-    (780, 5248),  # REQUEST
-    (1466, 910),  # PRE-PREPARE
-    (429, 0),  # PREPARE
-    (254, 0),  # COMMIT
-    (251, 2332),  # REPLY
-    (425, 0),  # CHECKPOINT
-    (837, 0),  # VIEW-CHANGE
-    (737, 0),  # VIEW-CHANGE-ACK
-    (3362, 0),  # NEW-VIEW
-    (965, 0),  # STATUS
-    (4156, 0),  # FETCH
-    (4674, 0),  # META-DATA
-    (3979, 0),  # DATA
+    (1469, 4486),  # REQUEST, at the primary
+    (659, 4500),  # REQUEST
+    (1268, 717),  # PRE-PREPARE
+    (298, 0),  # PREPARE
+    (158, 0),  # COMMIT
+    (193, 2405),  # REPLY
+    (320, 0),  # CHECKPOINT
+    (768, 0),  # VIEW-CHANGE
+    (603, 0),  # VIEW-CHANGE-ACK
+    (3323, 0),  # NEW-VIEW
+    (845, 0),  # STATUS
+    (3972, 0),  # FETCH
+    (4597, 0),  # META-DATA
+    (3954, 0),  # DATA
 )
-EXECUTED_US = 1254  # a batch, in the step that executes it
-CHECKPOINT_US = 2428  # to take a checkpoint, after the replies have left
-SUBMIT = (472, 1130)  # a request of one's own
-CLIENT_REPLY = (251, 2332)  # at a node that is a client only
-DROPPED_US = 121  # a message of no use: one that such a node overhears, garbage
+EXECUTED_US = 1061  # a batch, in the step that executes it
+CHECKPOINT_US = 2355  # to take a checkpoint, after the replies have left
+SUBMIT = (436, 1135)  # a request of one's own
+CLIENT_REPLY = (193, 2405)  # at a node that is a client only
+DROPPED_US = 80  # a message of no use: one that such a node overhears, garbage
 
 _REQUEST = const(1)
 _REPLY = const(5)
