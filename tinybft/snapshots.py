@@ -39,6 +39,12 @@ _COUNTS = const(4)
 _ENTRIES_AT = const(2)  # in the counts
 
 
+def live_length(config):
+    """Bytes that the live state takes: its last block ends with the last page in use."""
+    pages = -(-(config.STATE_LENGTH + config.SYSTEM_LENGTH) // config.PAGE_LENGTH)
+    return pages * config.PAGE_LENGTH
+
+
 @micropython.viper
 def _note(numbers: ptr8, place: int, number: int, counts: ptr8, at: int):
     """What the newest snapshot has got at this place; one more in its count."""
@@ -93,6 +99,7 @@ class Snapshots:
         self._newest = -1
         self._limit = config.CHECKPOINT_COUNT
         self._block_length = config.BLOCK_LENGTH
+        self._live_length = live_length(config)
         self._page_length = config.PAGE_LENGTH
         self._pages_per_block = config.BLOCK_LENGTH // config.PAGE_LENGTH
         self._pool = pool
@@ -205,11 +212,15 @@ class Snapshots:
 
     @micropython.native
     def block_into(self, slot, block, blocks, out, at):  # noqa: PLR0913
-        """The block as it was at the slot's checkpoint: as it is, older and older pages on it."""
+        """The block as it was at the slot's checkpoint: as it is, older and older pages on it;
+        zeros where the last one has no more pages."""
         pages = self.pages
         length = self._page_length
         first = block * self._pages_per_block
-        blocks.get(block * self._block_length, out, at, self._block_length)
+        start = block * self._block_length
+        in_use = min(self._block_length, self._live_length - start)
+        blocks.get(start, out, at, in_use)
+        fill(out, at + in_use, self._block_length - in_use, 0)
         end = self._owned_before(slot, 0)
         i = pages.count
         while i > end:

@@ -6,7 +6,7 @@ table) starts at offset STATE_LENGTH. `partition` holds the digests of the live 
 `snapshots` what held checkpoints need of blocks that have changed since.
 
     field        bytes                      content
-    blocks       BLOCK_COUNT * BLOCK_LENGTH the live state; 6 bytes more for leaf digests
+    blocks       LIVE                       the live state; 6 bytes more for leaf digests
     modified     a bit per page             1: changed since the newest checkpoint
     tree         36 per node                entries of the partition tree, as of the newest
                                             checkpoint
@@ -16,6 +16,7 @@ table) starts at offset STATE_LENGTH. `partition` holds the digests of the live 
                                             transfer.py; in the pool if that is in RAM
     and the fields of `snapshots`
 
+LIVE = pages in use * PAGE_LENGTH: of the last block, the library's, the rest is zero and not kept.
 With storage "nvm" the bulk fields, blocks and pool, lie in the store. Blocks are the unit of
 hashing and transfer; copies are made of pages, PAGE_LENGTH bytes, so that their number depends
 on how much is written and not on where.
@@ -49,7 +50,7 @@ from tinybft.partition import (
     PartitionTree,
     level_lengths,
 )
-from tinybft.snapshots import Snapshots
+from tinybft.snapshots import Snapshots, live_length
 
 _ENTRY = const(36)
 _DIGEST = const(32)
@@ -60,7 +61,7 @@ _TABLE_ROW = "execution"
 
 def state_fields(config):
     """(field, bytes, how the sum comes about, row of the paper's Table I) of each field."""
-    blocks, length = config.BLOCK_COUNT, config.BLOCK_LENGTH
+    blocks = config.BLOCK_COUNT
     pool, held = config.POOL_PAGE_COUNT, config.CHECKPOINT_COUNT
     nodes = sum(level_lengths(config))
     assert config.PAGE_COUNT < 65536 > nodes, "pages and nodes are numbered with 16 bits"
@@ -83,7 +84,7 @@ def state_fields(config):
         )
     else:
         bulk = (
-            ("blocks", blocks * length + TRAILER_LENGTH, "BLOCK_COUNT * BLOCK_LENGTH + 6"),
+            ("blocks", live_length(config) + TRAILER_LENGTH, "pages in use * PAGE_LENGTH + 6"),
             (
                 "pool",
                 max(pool * config.PAGE_LENGTH, nodes * ENTRY_LENGTH),
@@ -112,7 +113,7 @@ class State:
 
     def __init__(self, config, memory, digest_into, blocks=None, pool=None):
         fields = memory.__getitem__ if isinstance(memory, dict) else _attributes_of(memory)
-        self.length = config.BLOCK_COUNT * config.BLOCK_LENGTH
+        self.length = live_length(config)
         self.in_use = config.STATE_LENGTH + config.SYSTEM_LENGTH  # the rest stays zero
         self.installing = False
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
@@ -383,7 +384,8 @@ class State:
 
     def put_raw(self, offset, buf, length):
         """Bytes of the image that `restore` is about to check."""
-        self._blocks.put(offset, buf, 0, length)
+        if offset < self.length:
+            self._blocks.put(offset, buf, 0, min(length, self.length - offset))
 
     def restore(self, seqno, image, digest, digest_at):
         """Effects: the state is checkpoint `seqno`, the only one held.
