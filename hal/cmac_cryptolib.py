@@ -47,7 +47,7 @@ def digest_into(buf, start: int, length: int, out, at: int):
 
 # Addresses in local variables, 16 bytes a turn: an index a word costs four times as much.
 @micropython.viper
-def _chain(parts, block, peer: int, message, length: int):  # noqa: PLR0915
+def _chain(parts, block, peer: int, message, length: int):  # noqa: C901, PLR0912, PLR0915
     """The full tag of message[0:length] into the row of `peer` at 32."""
     to = int(ptr32(block))
     key = to + _ROWS + peer * _ROW_LENGTH
