@@ -6,7 +6,7 @@ from cryptography.hazmat.primitives import constant_time
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.cmac import CMAC
 
-MESSAGE_LENGTH_MAX = 64
+MESSAGE_LENGTH_MAX = 160
 
 
 def digest_into(buf, start, length, out, at):

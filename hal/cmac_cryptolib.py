@@ -5,7 +5,8 @@
 
 One AES object per key lives for ever, because making one allocates. In CBC mode it keeps the
 last ciphertext block of the previous call as chaining value; RFC 4493 wants zero. So the
-chaining value is remembered per key and xor-ed into the first block, which cancels it.
+chaining value is remembered per key and xor-ed into the first block, which cancels it. For the
+same reason a message of more than four blocks goes through the scratch in parts of four.
 
     one block of bytes:  0 scratch, where a message is laid out · 64 u8 tag length ·
         66 u16 number of rows · 68 a row of 52 bytes per peer:
@@ -26,6 +27,7 @@ from tinybft.compat import const
 from tinybft.octets import copy, fill
 
 _CBC = 2
+_LENGTH_MAX = const(160)  # of a message
 _TAG_LENGTH = const(64)  # in the block
 _COUNT = const(66)
 _ROWS = const(68)
@@ -45,11 +47,36 @@ def digest_into(buf, start: int, length: int, out, at: int):
 
 # Addresses in local variables, 16 bytes a turn: an index a word costs four times as much.
 @micropython.viper
-def _chain(parts, block, peer: int, message, length: int):  # noqa: PLR0915
-    """The full tag of message[0:length], at most 64 bytes, into the row of `peer` at 32."""
+def _chain(parts, block, peer: int, message, length: int):  # noqa: C901, PLR0912, PLR0915
+    """The full tag of message[0:length] into the row of `peer` at 32."""
     to = int(ptr32(block))
     key = to + _ROWS + peer * _ROW_LENGTH
     at = int(ptr8(message))
+    chained = key + _TAG
+    while length > 64:  # whole blocks, of which none is the last
+        end = at + 64
+        if at & 3 == 0:
+            while at < end:
+                ptr32(to)[0] = ptr32(at)[0]
+                ptr32(to)[1] = ptr32(at)[1]
+                ptr32(to)[2] = ptr32(at)[2]
+                ptr32(to)[3] = ptr32(at)[3]
+                to += 16
+                at += 16
+        while at < end:
+            ptr8(to)[0] = ptr8(at)[0]
+            to += 1
+            at += 1
+        to -= 64
+        if chained:
+            ptr32(to)[0] ^= ptr32(chained)[0]
+            ptr32(to)[1] ^= ptr32(chained)[1]
+            ptr32(to)[2] ^= ptr32(chained)[2]
+            ptr32(to)[3] ^= ptr32(chained)[3]
+            chained = 0
+        view = parts[3]
+        parts[_VIEW_COUNT + peer](view, view)
+        length -= 64
     last = 0 if length == 0 else (length - 1) >> 4
     end = to + (last << 4)
     left = length
@@ -81,10 +108,11 @@ def _chain(parts, block, peer: int, message, length: int):  # noqa: PLR0915
     ptr32(end)[2] ^= ptr32(subkey)[2]
     ptr32(end)[3] ^= ptr32(subkey)[3]
     to = key - peer * _ROW_LENGTH - _ROWS
-    ptr32(to)[0] ^= ptr32(key)[8]
-    ptr32(to)[1] ^= ptr32(key)[9]
-    ptr32(to)[2] ^= ptr32(key)[10]
-    ptr32(to)[3] ^= ptr32(key)[11]
+    if chained:
+        ptr32(to)[0] ^= ptr32(chained)[0]
+        ptr32(to)[1] ^= ptr32(chained)[1]
+        ptr32(to)[2] ^= ptr32(chained)[2]
+        ptr32(to)[3] ^= ptr32(chained)[3]
     view = parts[last]
     parts[_VIEW_COUNT + peer](view, view)
     ptr32(key)[8] = ptr32(end)[0]
@@ -145,7 +173,7 @@ class Cmac:
         tag_length = own[_TAG_LENGTH]
         rows = own[_COUNT] | own[_COUNT + 1] << 8
         count = 0
-        if first < 0 or length < 0 or length > 64:
+        if first < 0 or length < 0 or length > _LENGTH_MAX:
             end = first
         elif end > rows:
             end = rows
@@ -169,7 +197,7 @@ class Cmac:
         block = self._block
         own = ptr8(block)
         rows = own[_COUNT] | own[_COUNT + 1] << 8
-        if peer < 0 or peer >= rows or length < 0 or length > 64:
+        if peer < 0 or peer >= rows or length < 0 or length > _LENGTH_MAX:
             return False
         row = _ROWS + peer * _ROW_LENGTH
         if not own[row + _HAS_KEY]:

@@ -13,7 +13,7 @@
     crypto.digest_into(buf, start, length, out, at)
         SHA-256 of buf[start : start + length] into out[at : at + 32].
 
-Rules: a message under a tag has at most 64 bytes (a header, or a header and a digest); longer
+Rules: what is under a tag has at most 160 bytes (a message, or a header and a digest); longer
 lengths get False. Tags are RFC 4493 cut to their first `tag_length` bytes, 8..16. Offsets are
 not checked (as in `octets`): the caller owns the layout.
 

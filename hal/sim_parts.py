@@ -52,7 +52,7 @@ class Crypto:
     def _tag(self, peer, buf, length):
         self.macs += 1
         key = self._keys.get(peer)
-        if key is None or not 0 <= length <= 64:
+        if key is None or not 0 <= length <= 160:
             return self._zero
         return hashlib.sha256(key + bytes(buf[:length])).digest()[: self.tag_length]
 

@@ -27,6 +27,7 @@ _PEER_STABLE = const(36)
 # As in wire.py and faults.py: a constant is inlined only in the module that defines it.
 _HEADER_LENGTH = const(16)
 _ATTACHED_AT = const(48)  # in a COMMIT
+_ATTACHED_LENGTH = const(16)
 _STABLE = const(1)
 _GONE = const(2)
 _FIELD = const(6)
@@ -232,32 +233,37 @@ class Checkpoints:
         """The candidate is what COMMITs had with them: no digest that one could go by."""
         return is_zero(self._buf, at + wire.ATTACHED_LENGTH, wire.ATTACHED_LENGTH)
 
-    @micropython.native
-    def on_attached(self, buf, sender, alone):
+    @micropython.viper
+    def on_attached(self, buf, sender: int, alone: bool) -> int:
         """A COMMIT for the batch behind a checkpoint has half of its digest with it: that counts
         where it matches the own one in that, as soon as there is one. To make two states that
         differ and match takes 2**64 digests, and gains nothing, for no state is taken by it: who
         has another one asks by STATUS for the whole. `alone`: the COMMIT itself is not needed, so
         that its tag was not checked. A fault, 0 if it counts."""
-        number = wire.seqno(buf) - 1
-        progress = self.core.progress
-        if number % self._interval or not progress.in_window(number):
+        core = self.core
+        seqno = uint(wire.seqno(buf))
+        if seqno == uint(0):
             return _NOT_NEEDED
-        if self.voters(number) >> sender & 1:
+        number = seqno - uint(1)
+        if not self._is_due(number) or not core.progress.in_window(number):
             return _NOT_NEEDED
-        if alone and not self.core.auth.check(buf, sender):
+        if int(self.voters(number)) >> sender & 1:
+            return _NOT_NEEDED
+        if alone and not core.auth.check(buf, sender):
             return _MAC
         half = self._half
-        copy(half, _HEADER_LENGTH, buf, _ATTACHED_AT, wire.ATTACHED_LENGTH)
-        base = self._open(number)
+        copy(half, _HEADER_LENGTH, buf, _ATTACHED_AT, _ATTACHED_LENGTH)
+        base = int(self._open(number))
         if self._is_taken(base):
             own = self._buf
-            if not equal(own, base + self._own, half, _HEADER_LENGTH, wire.ATTACHED_LENGTH):
+            if not equal(own, base + int(self._own), half, _HEADER_LENGTH, _ATTACHED_LENGTH):
                 return _NOT_NEEDED
-            put_u32(own, base + self._mask, get_u32(own, base + self._mask) | 1 << sender)
+            octets = ptr8(own)
+            at = base + int(self._mask) + (sender >> 3)
+            octets[at] = octets[at] | 1 << (sender & 7)
             self._look(base, number)
             return 0
-        return self._count_vote(number, sender, half)
+        return int(self._count_vote(number, sender, half))
 
     @micropython.viper
     def _count_vote(self, number, sender: int, buf) -> int:

@@ -6,7 +6,7 @@ values that all members of a group must share.
 """
 
 CONFIG_NAME = "default"
-CONFIG_HASH = "18d62a17"
+CONFIG_HASH = "97930594"
 
 # [group]
 FAULT_COUNT = 1
@@ -29,7 +29,7 @@ INLINE_LENGTH_MAX = 128
 
 # [state]
 STATE_LENGTH = 16384
-BLOCK_LENGTH = 832
+BLOCK_LENGTH = 1024
 BATCH_PAGES_MAX = 22
 
 # [authentication]

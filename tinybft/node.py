@@ -73,7 +73,6 @@ class Node:
         self.error = None
         self.in_background = False
         self._wire = None if is_replica else Wire(config)
-        self._received = memory.received
         self.auth = Authenticator(config, self.node_id, hal.crypto)
         seed = bytearray(4)
         hal.entropy(seed)
@@ -96,10 +95,9 @@ class Node:
             self.faults = self.replica.core.faults
         else:
             self.faults = Faults()
-        # For `step`: a bound method is looked up once, a method of another object twice.
-        self._receive_into = hal.receive_into
-        self._now_ms = hal.now_ms
-        self._take = self.replica.receive if is_replica else self._receive
+        take = self.replica.receive if is_replica else self._receive
+        # For `step`: to unpack a tuple costs less than to look up one attribute.
+        self._stepping = (memory.received, hal.receive_into, hal.now_ms, take, self.client)
 
     # --- the loop ---
 
@@ -110,10 +108,7 @@ class Node:
         The time is asked for once a message, and an object never whether it is there: on rv32
         each of both costs as much as two calls.
         """
-        received = self._received
-        receive_into = self._receive_into
-        now_ms = self._now_ms
-        take = self._take
+        received, receive_into, now_ms, take, client = self._stepping
         length = int(receive_into(received))
         now = now_ms()
         take(received, length, now)  # no message: time passes
@@ -125,7 +120,6 @@ class Node:
                 now = now_ms()
                 take(received, length, now)
             left -= 1
-        client = self.client
         if client.busy:
             client.tick(now)
         return handled != 0

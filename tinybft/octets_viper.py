@@ -102,6 +102,19 @@ def equal(a: ptr8, a_at: int, b: ptr8, b_at: int, length: int) -> bool:
             one += 16
             other += 16
             length -= 16
+    else:
+        while length >= 8:
+            difference |= ptr8(one)[0] ^ ptr8(other)[0]
+            difference |= ptr8(one)[1] ^ ptr8(other)[1]
+            difference |= ptr8(one)[2] ^ ptr8(other)[2]
+            difference |= ptr8(one)[3] ^ ptr8(other)[3]
+            difference |= ptr8(one)[4] ^ ptr8(other)[4]
+            difference |= ptr8(one)[5] ^ ptr8(other)[5]
+            difference |= ptr8(one)[6] ^ ptr8(other)[6]
+            difference |= ptr8(one)[7] ^ ptr8(other)[7]
+            one += 8
+            other += 8
+            length -= 8
     while length > 0:
         difference |= ptr8(one)[0] ^ ptr8(other)[0]
         one += 1

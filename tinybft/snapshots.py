@@ -39,6 +39,12 @@ _COUNTS = const(4)
 _ENTRIES_AT = const(2)  # in the counts
 
 
+def live_length(config):
+    """Bytes that the live state takes: its last block ends with the last page in use."""
+    pages = -(-(config.STATE_LENGTH + config.SYSTEM_LENGTH) // config.PAGE_LENGTH)
+    return pages * config.PAGE_LENGTH
+
+
 @micropython.viper
 def _note(numbers: ptr8, place: int, number: int, counts: ptr8, at: int):
     """What the newest snapshot has got at this place; one more in its count."""
@@ -49,33 +55,34 @@ def _note(numbers: ptr8, place: int, number: int, counts: ptr8, at: int):
     counts[at + 1] = count >> 8
 
 
+@micropython.viper
+def _append(ring, limit: int) -> int:
+    """The place behind the last one that is taken, and takes it."""
+    count = int(ring.count)
+    assert count < limit, "snapshot pool full: executed above high_mark"
+    ring.count = count + 1
+    count += int(ring.first)
+    return count if count < limit else count - limit
+
+
 class Ring:
     """Places 0 .. limit - 1 in a circle, taken at the end, given back at both ends."""
 
     def __init__(self, limit):
         self.limit = limit
         self.count = 0
-        self._first = 0
+        self.first = 0
 
     @micropython.viper
     def place(self, i: int) -> int:
         """Of the i-th that is taken."""
-        i += int(self._first)
+        i += int(self.first)
         limit = int(self.limit)
         return i if i < limit else i - limit
 
-    @micropython.viper
-    def append(self) -> int:
-        count = int(self.count)
-        limit = int(self.limit)
-        assert count < limit, "snapshot pool full: executed above high_mark"
-        self.count = count + 1
-        count += int(self._first)
-        return count if count < limit else count - limit
-
     @micropython.native
     def drop_first(self, count):
-        self._first = self.place(count)
+        self.first = self.place(count)
         self.count -= count
 
     def drop_last(self, count):
@@ -93,15 +100,20 @@ class Snapshots:
         self._newest = -1
         self._limit = config.CHECKPOINT_COUNT
         self._block_length = config.BLOCK_LENGTH
+        self._live_length = live_length(config)
         self._page_length = config.PAGE_LENGTH
         self._pages_per_block = config.BLOCK_LENGTH // config.PAGE_LENGTH
         self._pool = pool
-        self._octets = pool.octets if pool.in_ram else None  # the state is there, too
         self._numbers = fields("pool_pages")
         self._kept = fields("kept")
         self._nodes = fields("kept_nodes")
         self._seqnos = fields("snapshot_seqnos")
         self._counts = fields("snapshot_counts")
+        octets = pool.octets if pool.in_ram else None  # the state is there, too
+        # For `keep_page`: to unpack a tuple costs less than to look up one attribute.
+        pages = self.pages
+        page_length = self._page_length
+        self._keeping = (pages, pages.limit, octets, self._numbers, self._counts, page_length)
 
     @micropython.native
     def newest_seqno(self):
@@ -135,19 +147,20 @@ class Snapshots:
     @micropython.viper
     def keep_page(self, page: int, blocks):
         """Effects: the newest snapshot owns a copy of this page."""
-        place = int(self.pages.append())
-        length = int(self._page_length)
-        octets = self._octets
+        ring, limit, octets, numbers, counts, page_length = self._keeping
+        place = int(_append(ring, int(limit)))
+        length = int(page_length)
         if octets:
             copy(octets, place * length, blocks.octets, page * length, length)
         else:
             blocks.copy_to(page * length, self._pool, place * length, length)
-        _note(self._numbers, place, page, self._counts, int(self._newest) * _COUNTS)
+        _note(numbers, place, page, counts, int(self._newest) * _COUNTS)
 
     @micropython.viper
     def keep_entry(self, node: int, entries):
         """Effects: it owns the entry of this node, which the next checkpoint is to replace."""
-        place = int(self.entries.append())
+        ring = self.entries
+        place = int(_append(ring, int(ring.limit)))
         copy(self._kept, place * _ENTRY, entries, node * _ENTRY, _ENTRY)
         at = int(self._newest) * _COUNTS + _ENTRIES_AT
         _note(self._nodes, place, node, self._counts, at)
@@ -205,11 +218,15 @@ class Snapshots:
 
     @micropython.native
     def block_into(self, slot, block, blocks, out, at):  # noqa: PLR0913
-        """The block as it was at the slot's checkpoint: as it is, older and older pages on it."""
+        """The block as it was at the slot's checkpoint: as it is, older and older pages on it;
+        zeros where the last one has no more pages."""
         pages = self.pages
         length = self._page_length
         first = block * self._pages_per_block
-        blocks.get(block * self._block_length, out, at, self._block_length)
+        start = block * self._block_length
+        in_use = min(self._block_length, self._live_length - start)
+        blocks.get(start, out, at, in_use)
+        fill(out, at + in_use, self._block_length - in_use, 0)
         end = self._owned_before(slot, 0)
         i = pages.count
         while i > end:

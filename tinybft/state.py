@@ -6,7 +6,7 @@ table) starts at offset STATE_LENGTH. `partition` holds the digests of the live 
 `snapshots` what held checkpoints need of blocks that have changed since.
 
     field        bytes                      content
-    blocks       BLOCK_COUNT * BLOCK_LENGTH the live state; 6 bytes more for leaf digests
+    blocks       LIVE                       the live state; 6 bytes more for leaf digests
     modified     a bit per page             1: changed since the newest checkpoint
     tree         36 per node                entries of the partition tree, as of the newest
                                             checkpoint
@@ -16,6 +16,7 @@ table) starts at offset STATE_LENGTH. `partition` holds the digests of the live 
                                             transfer.py; in the pool if that is in RAM
     and the fields of `snapshots`
 
+LIVE = pages in use * PAGE_LENGTH: what the last block has besides is zero, and takes no memory.
 With storage "nvm" the bulk fields, blocks and pool, lie in the store. Blocks are the unit of
 hashing and transfer; copies are made of pages, PAGE_LENGTH bytes, so that their number depends
 on how much is written and not on where.
@@ -49,7 +50,7 @@ from tinybft.partition import (
     PartitionTree,
     level_lengths,
 )
-from tinybft.snapshots import Snapshots
+from tinybft.snapshots import Snapshots, live_length
 
 _ENTRY = const(36)
 _DIGEST = const(32)
@@ -60,8 +61,7 @@ _TABLE_ROW = "execution"
 
 def state_fields(config):
     """(field, bytes, how the sum comes about, row of the paper's Table I) of each field."""
-    blocks, length = config.BLOCK_COUNT, config.BLOCK_LENGTH
-    pool, held = config.POOL_PAGE_COUNT, config.CHECKPOINT_COUNT
+    blocks, pool, held = config.BLOCK_COUNT, config.POOL_PAGE_COUNT, config.CHECKPOINT_COUNT
     nodes = sum(level_lengths(config))
     assert config.PAGE_COUNT < 65536 > nodes, "pages and nodes are numbered with 16 bits"
     kept = (held - 1) * (min(blocks, config.CHANGED_PAGES_MAX) + nodes - blocks)
@@ -83,7 +83,7 @@ def state_fields(config):
         )
     else:
         bulk = (
-            ("blocks", blocks * length + TRAILER_LENGTH, "BLOCK_COUNT * BLOCK_LENGTH + 6"),
+            ("blocks", live_length(config) + TRAILER_LENGTH, "pages in use * PAGE_LENGTH + 6"),
             (
                 "pool",
                 max(pool * config.PAGE_LENGTH, nodes * ENTRY_LENGTH),
@@ -112,7 +112,7 @@ class State:
 
     def __init__(self, config, memory, digest_into, blocks=None, pool=None):
         fields = memory.__getitem__ if isinstance(memory, dict) else _attributes_of(memory)
-        self.length = config.BLOCK_COUNT * config.BLOCK_LENGTH
+        self.length = live_length(config)
         self.in_use = config.STATE_LENGTH + config.SYSTEM_LENGTH  # the rest stays zero
         self.installing = False
         self.tree = PartitionTree(config, fields("tree"), fields("scratch"), digest_into)
@@ -132,9 +132,9 @@ class State:
             self.raw = memoryview(fields("blocks"))[: self.length]
             self.view = self.raw[: self.app_length]
         self._blocks = blocks
-        self._octets = blocks.octets if blocks.in_ram else None
         self.snapshots = Snapshots(config, fields, pool)
-        self._keep_page = self.snapshots.keep_page  # bound: looked up once, not twice
+        octets = blocks.octets if blocks.in_ram else None  # a tuple costs one look for all four:
+        self._writing = (self._modified, octets, blocks, self.snapshots.keep_page)
         fill(self._modified, 0, len(self._modified), 255)
 
     # Execution.
@@ -159,26 +159,26 @@ class State:
         end = offset + length
         assert offset >= 0, "write outside of the state"
         assert end <= int(self.in_use), "write outside of the state"
-        modified = ptr8(self._modified)
+        modified, octets, blocks, keep_page = self._writing
+        bits = ptr8(modified)
         page_length = int(self._page_length)
         page = offset // page_length
         last = (end - 1) // page_length
         while page <= last:
             bit = 1 << (page & 7)
-            if not modified[page >> 3] & bit:  # its old content is kept first
+            if not bits[page >> 3] & bit:  # its old content is kept first
                 assert not self.installing, "write during state transfer"
                 allowed = int(self._allowed)
                 if allowed == 0:
                     raise ValueError("a service changed more of its state than its pages_max")
                 self._allowed = allowed - 1
-                self._keep_page(page, self._blocks)
-                modified[page >> 3] = modified[page >> 3] | bit
+                keep_page(page, blocks)
+                bits[page >> 3] = bits[page >> 3] | bit
             page += 1
-        octets = self._octets
         if octets:
             copy(octets, offset, buf, start, length)
         else:
-            self._blocks.put(offset, buf, start, length)
+            blocks.put(offset, buf, start, length)
 
     @micropython.viper
     def allow(self, pages):
@@ -383,7 +383,7 @@ class State:
 
     def put_raw(self, offset, buf, length):
         """Bytes of the image that `restore` is about to check."""
-        self._blocks.put(offset, buf, 0, length)
+        self._blocks.put(offset, buf, 0, max(0, min(length, self.length - offset)))
 
     def restore(self, seqno, image, digest, digest_at):
         """Effects: the state is checkpoint `seqno`, the only one held.

@@ -26,9 +26,12 @@ Does not allocate.
 
 from tinybft import wire
 from tinybft.clock import elapsed
-from tinybft.compat import micropython
+from tinybft.compat import const, micropython
 from tinybft.requests import WAITING
 from tinybft.slots import ACCEPTED, PREPARED
+
+# As in wire.py: a constant is inlined only in the module that defines it.
+_COMMIT = const(4)
 
 
 class Turns:
@@ -51,30 +54,38 @@ class Turns:
         self._room = core.slots.bodies_length_max
         self._count_max = config.BATCH_COUNT_MAX
 
-    @micropython.native
-    def rank(self, number):
+    @micropython.viper
+    def rank(self, number: uint) -> int:
         """0 .. 3f - 1 among the backups, -1 for the primary."""
         progress = self.core.progress
-        place = (progress.replica_id - progress.primary()) % progress.replica_count
-        return (place + number) % self._backup_count if place else -1
+        place = int(progress.replica_id) - int(progress.primary())
+        if place == 0:
+            return -1
+        if place < 0:
+            place += int(progress.replica_count)
+        count = int(self._backup_count)
+        # number % count, of which viper knows only that of signed numbers
+        return (place + int(number >> 1) % count * 2 + int(number & 1)) % count
 
-    @micropython.native
-    def vote(self, kind, base):
+    @micropython.viper
+    def vote(self, kind: int, base: int):
         """Multicast a vote that is durable, when its turn has come."""
-        number = self.core.slots.seqno(base)
-        if self._kind and self._number != number:
+        core = self.core
+        number = core.slots.seqno(base)
+        if int(self._kind) and uint(self._number) != uint(number):
             self._send_vote()
         self._kind = 0  # a PREPARE that waited is in the COMMIT
-        turn = self.rank(number)
-        if kind == wire.COMMIT:
-            turn += 1 if turn < self._first_count else -self._first_count
+        turn = int(self.rank(number))
+        if kind == _COMMIT:
+            first_count = int(self._first_count)
+            turn += 1 if turn < first_count else -first_count
         if turn == 0:
-            self.core.agreement.send_vote(kind, base, -1)
+            core.agreement.send_vote(kind, base, -1)
             return
         self._kind = kind
         self._number = number
-        self._since = self.core.progress.now
-        self._delay = turn * self._stagger_ms
+        self._since = core.progress.now
+        self._delay = turn * int(self._stagger_ms)
 
     @micropython.native
     def checkpoint(self, seqno):
@@ -159,17 +170,22 @@ class Turns:
 
     # --- time ---
 
-    @micropython.native
-    def tick(self, now):
+    @micropython.viper
+    def tick(self, now: int) -> bool:
         """True if it asked for repair."""
-        if self._kind and elapsed(now, self._since) >= self._delay:
+        if int(self._kind) and now - int(self._since) & 0x3FFFFFFF >= int(self._delay):
             self._send_vote()
-        if self._checkpoint and elapsed(now, self._checkpoint_since) >= self._checkpoint_delay:
-            self._send_checkpoint()
-        if self._quiet_remaining(now) == 0:
-            self.core.status.ask(now)
-            return True
-        return False
+        if self._checkpoint:
+            passed = now - int(self._checkpoint_since) & 0x3FFFFFFF
+            if passed >= int(self._checkpoint_delay):
+                self._send_checkpoint()
+        core = self.core
+        # Almost every time nothing is open; `_quiet_remaining` asks again.
+        is_open = uint(core.agreement.last_seen) > uint(core.progress.last_executed)
+        if not is_open or int(self._quiet_remaining(now)) != 0:
+            return False
+        core.status.ask(now)
+        return True
 
     @micropython.native
     def remaining_ms(self, now, most):

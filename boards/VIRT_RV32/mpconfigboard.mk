@@ -10,7 +10,7 @@ CFLAGS += -DMICROPY_HW_MCU_NAME='"rv32imc"'
 CFLAGS += -include $(BOARD_DIR)/port/port.h
 
 # As boards/TINYBFT_C3/mpconfigboard.h has it.
-CFLAGS += -DMICROPY_OPT_MAP_LOOKUP_CACHE_SIZE=512
+CFLAGS += -DMICROPY_OPT_MAP_LOOKUP_CACHE_SIZE=1024
 
 SRC_BOARD_O += shared/runtime/gchelper_native.o shared/runtime/gchelper_rv32i.o
 MPY_CROSS_FLAGS += -march=rv32imc

@@ -81,11 +81,11 @@ class Story:
             if receiver < 0:
                 return
             node = self.nodes[receiver]
-            copy(node._received, 0, scratch, 0, length)
+            copy(node.memory.received, 0, scratch, 0, length)
             kind = scratch[1]
             name = wire.TYPE_NAMES[kind] if kind <= wire.TYPE_MAX else "unknown type"
             before = sum(node.faults.counts)
-            self.measure.call(name, node._take, node._received, length, self.air.now)
+            self.measure.call(name, node._stepping[3], node.memory.received, length, self.air.now)
             if sum(node.faults.counts) == before:
                 self.measure.calls[name + " used"] = self.measure.calls.get(name + " used", 0) + 1
 

@@ -16,6 +16,20 @@ RFC_TAGS = (
     (40, "dfa66747de9ae63030ca32611497c827"),
     (64, "51f0bebf7e3b9d92fc49741779363cfe"),
 )
+LONG_TAGS = (
+    (65, "f8ce732605f7888994690430caa462a8"),
+    (79, "685a921b658c330e833e2701ba2ea020"),
+    (80, "1e1df085b015e6acee049fbef3691fd1"),
+    (81, "62f451a67b0f71a87b4dd694b5a68e33"),
+    (112, "12259ffaa85ce2843731f655a0af3c94"),
+    (127, "78a94aa7252b4d5094f6d1e151f02b26"),
+    (128, "922230ae80401c751d431c6059f01da8"),
+    (129, "589ad7bc39acd7001a268586e211b0d8"),
+    (144, "9a3aa06990a121b00c5c9eb18012dece"),
+    (147, "06a51898a2ef3795c8057f36870dc466"),
+    (159, "ba1dd9a2d11679e7e07845287ec58095"),
+    (160, "d147747894dfae211d1e2216267b5b3c"),
+)
 
 
 def tag_of(crypto, peer, message, length):
@@ -55,8 +69,8 @@ def test_tags_do_not_depend_on_earlier_calls(draw):
     long_lived = Crypto(0, keys, 8)
     for _ in range(8):
         peer = draw.choice((1, 2, 4))
-        message = draw.octets(64, 64)
-        length = draw.integer(0, 64)
+        message = draw.octets(160, 160)
+        length = draw.integer(0, 160)
         reference = tag_of(Crypto(0, keys, 8), peer, message, length)
         assert tag_of(long_lived, peer, message, length) == reference
         assert long_lived.mac_equal(peer, message, length, reference, 0)
@@ -66,10 +80,19 @@ def test_tags_do_not_depend_on_earlier_calls(draw):
 def test_message_at_any_alignment(draw):
     crypto = Crypto(0, {1: RFC_KEY}, 16)
     at = draw.integer(0, 9)
-    length = draw.integer(0, 64)
-    store = bytearray(at) + bytearray(RFC_MESSAGE)
-    view = memoryview(store)[at:]
-    assert tag_of(crypto, 1, view, length) == tag_of(crypto, 1, RFC_MESSAGE, length)
+    length = draw.integer(0, 160)
+    message = bytearray(RFC_MESSAGE + RFC_MESSAGE + RFC_MESSAGE)
+    view = memoryview(bytearray(at) + message)[at:]
+    assert tag_of(crypto, 1, view, length) == tag_of(crypto, 1, message, length)
+
+
+def test_longer_messages():
+    """OpenSSL's tags of a message of any number of blocks."""
+    crypto = Crypto(0, {1: RFC_KEY}, 16)
+    message = bytearray(range(160))
+    for length, digits in LONG_TAGS:
+        assert tag_of(crypto, 1, message, length) == bytes.fromhex(digits), length
+        assert crypto.mac_equal(1, message, length, bytes.fromhex(digits), 0)
 
 
 def test_every_wrong_bit_is_refused():
@@ -108,7 +131,7 @@ def test_unknown_peer_gets_a_zero_tag_and_is_refused():
 
 def test_wrong_length_is_refused():
     crypto = Crypto(0, {1: RFC_KEY}, 8)
-    for length in (-1, 65, 1000):
+    for length in (-1, 161, 1000):
         out = bytearray(b"\xa5" * 8)
         assert not crypto.mac_into(1, bytes(1000), length, out, 0)
         assert out == bytes(8)
@@ -161,10 +184,10 @@ def test_digest_of_a_span():
 
 def test_tags_allocate_nothing():
     crypto = Crypto(0, {1: RFC_KEY}, 8)
-    message, out = message_of(64), bytearray(16)
+    message, out = message_of(161), bytearray(16)
 
     def use():
-        for length in (0, 1, 17, 48, 64, 65):
+        for length in (0, 1, 17, 48, 64, 65, 160, 161):
             crypto.mac_into(1, message, length, out, 0)
             crypto.mac_equal(1, message, length, out, 0)
         crypto.mac_into(7, message, 16, out, 0)

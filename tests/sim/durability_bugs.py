@@ -162,8 +162,9 @@ DURABILITY_DEFECTS = (
         "live_pages", "the image takes the blocks of now, not of the checkpoint",
         "dark_absence dark",
         (Image, "advance", "state.block_into(seqno, index, block, 0)",
-         "block[:self._block_length] ="
-         " state.content(state.length)[index * self._block_length:][:self._block_length]"),
+         "whole = state.content(state.length) + bytes(self._block_length)\n"
+         "            block[:self._block_length] ="
+         " whole[index * self._block_length:][:self._block_length]"),
     ),
     defect(
         "root_unchecked", "the digest of the image is not checked at boot", "rot",

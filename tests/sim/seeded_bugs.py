@@ -104,13 +104,13 @@ DEFECTS = (
     ),
     defect(
         "vote_tags", "tags of votes are not checked", "backup",
-        (Authenticator, "check_digested", "if end > _DIRECT_MAX:",
-         "if kind in (3, 4):\n        return True\n    if end > _DIRECT_MAX:"),
+        (Authenticator, "check_digested", "if end > _DIRECT_MAX and (",
+         "if kind in (3, 4):\n        return True\n    if end > _DIRECT_MAX and ("),
     ),
     defect(
         "request_tags", "tags of requests are not checked", "backup primary",
-        (Authenticator, "check_digested", "if end > _DIRECT_MAX:",
-         "if kind == 1:\n        return True\n    if end > _DIRECT_MAX:"),
+        (Authenticator, "check_digested", "if end > _DIRECT_MAX and (",
+         "if kind == 1:\n        return True\n    if end > _DIRECT_MAX and ("),
     ),
     # --- window, execution, client ---
     defect(

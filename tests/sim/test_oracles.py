@@ -236,7 +236,8 @@ def test_s10_exception_escapes(sim):
     def broken(*_):
         raise IndexError("far out")
 
-    sim.device(2).node._take = broken
+    node = sim.device(2).node
+    node._stepping = node._stepping[:3] + (broken,) + node._stepping[4:]
     violation = expect("S10", lambda: execute(sim))
     assert "IndexError" in violation.words and "R2" in violation.words
 

@@ -156,9 +156,9 @@ class Victim:
         counts = node.faults.counts
         before = sum(counts)
         self.sent = self.digests = self.tags = 0
-        node._received[: len(frame)] = frame
+        node.memory.received[: len(frame)] = frame
         try:
-            node._take(node._received, len(frame), self.scene.now)
+            node._stepping[3](node.memory.received, len(frame), self.scene.now)
         except Exception as error:
             if hasattr(sys, "print_exception"):
                 sys.print_exception(error)

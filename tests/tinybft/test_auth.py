@@ -45,6 +45,25 @@ def test_every_replica_accepts_its_tag():
                     assert accepts(receiver, message, sender), (length, sender, receiver)
 
 
+def test_proposals_are_covered_directly_as_long_as_that_is_cheaper():
+    for length in (48, 49, 143, 144, 145, 200):
+        for sender in range(4):
+            message = sealed(sender, length, wire.PRE_PREPARE)
+            for receiver in range(4):
+                if receiver == sender:
+                    continue
+                AUTHS[receiver].digest[:] = bytes(32)
+                assert accepts(receiver, message, sender)
+                assert any(AUTHS[receiver].digest) == (16 + length > 160), "digested or not"
+                one = bytearray(message)
+                AUTHS[sender].seal_for(receiver, one, 16 + length, 3)
+                assert accepts(receiver, one, sender)
+                for at in (0, 17, 15 + length):
+                    altered = bytearray(message)
+                    altered[at] ^= 64
+                    assert not accepts(receiver, altered, sender)
+
+
 def test_tags_of_two_receivers_differ():
     message = sealed(4, 32)
     tags = [bytes(message[48 + i * TAG : 48 + (i + 1) * TAG]) for i in range(4)]

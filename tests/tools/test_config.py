@@ -39,7 +39,7 @@ def test_derived_sizes():
     config = load(ROOT / "config.toml")
     assert (config.QUORUM, config.WEAK_QUORUM, config.CHECKPOINT_COUNT) == (3, 2, 3)
     assert config.SYSTEM_LENGTH == 16 + 40 * 5
-    assert (config.BLOCK_COUNT, config.PAGE_COUNT, config.STATE_PAGE_COUNT) == (20, 260, 256)
+    assert (config.BLOCK_COUNT, config.PAGE_COUNT, config.STATE_PAGE_COUNT) == (17, 272, 256)
     assert config.POOL_PAGE_COUNT == 2 * (2 * 22 + 4)
 
 
@@ -74,7 +74,7 @@ def test_hash_is_a_plain_sha256_of_lines():
         "agreement.read_only=False\nagreement.tentative=False\n"
         "sizes.request_length_max=1024\nsizes.reply_length_max=1024\n"
         "sizes.message_length_max=1072\nsizes.inline_length_max=128\nstate.state_length=16384\n"
-        "state.block_length=832\nstate.batch_pages_max=22\nauthentication.tag_length=8\n"
+        "state.block_length=1024\nstate.batch_pages_max=22\nauthentication.tag_length=8\n"
         "timeouts.clock_skew_ms=1000\n"
         "transport.frame_length=250\n"
     )
