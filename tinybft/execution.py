@@ -22,7 +22,7 @@ Allocates nothing outside hashing (and what the service allocates).
 from tinybft import faults, wire
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
-from tinybft.service import Context, app_state
+from tinybft.service import AppState, Context
 
 _RECORD_LENGTH = const(16)
 _TABLE_ENTRY_LENGTH = const(40)
@@ -60,14 +60,32 @@ class Execution:
         self._context = Context()
         self._is_ahead = False  # see tentative.py
         self._header = bytearray(wire.HEADER_LENGTH)
-        self._app_state = app_state(core.state, service)
         self._service = service
+        self._app_state = self._part_of_application()
         self._page_length = config.PAGE_LENGTH
         self._is_bounded = config.BATCH_PAGES_MAX < config.STATE_PAGE_COUNT
         if self._is_bounded:
             self._require_declaration(config)
         service.setup(self._app_state)
         service.genesis(self._app_state)
+
+    def _part_of_application(self):
+        """What the service gets of the state. ValueError: it needs `view`, which RAM has."""
+        state = self.core.state
+        service = self._service
+        if state.view is not None:
+            return AppState(state.view, state.write)
+        if service.reads_view:
+            raise ValueError(
+                'service "'
+                + service.name
+                + '" reads state.view, which [storage] state = "nvm" does not have: choose'
+                + ' "mirror" or "ram", or let it use state.read, get_u16, ... and say'
+                + " reads_view = False"
+            )
+        from tinybft.service_stored import StoredAppState
+
+        return StoredAppState(state.read, state.app_length, state.write)
 
     # --- the budget of pages ---
 
