@@ -43,7 +43,6 @@ class Execution:
         config = core.config
         self.core = core
         self.state = core.state
-        self._allow = core.state.allow  # bound: looked up once, not twice
         self._system_at = config.STATE_LENGTH
         self._system_length = config.SYSTEM_LENGTH
         self._is_copied = core.state.raw is None
@@ -254,7 +253,7 @@ class Execution:
         """Run the service; one that fails gives the same error reply on every replica."""
         service = self._service
         if self._is_bounded:
-            self._allow(service.pages_max(length, self._page_length))
+            self.state.allow(service.pages_max(length, self._page_length))
         try:
             reply_length = service.execute(
                 self._app_state, self.operation, length, result, context
@@ -264,7 +263,7 @@ class Execution:
         except Exception:  # noqa: BLE001 - whatever the application raises must stop here
             pass
         finally:
-            self._allow(-1)  # what the library writes has places of its own
+            self.state.allow(-1)  # what the library writes has places of its own
         self.core.faults.count(faults.SERVICE)
         result[0] = SERVICE_FAILED
         return 1

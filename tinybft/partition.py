@@ -38,12 +38,13 @@ class PartitionTree:
     """The entries of the live state; `level` and `index` name a node, leaves are level 0."""
 
     def __init__(self, config, entries, scratch, digest_into):
+        lengths = level_lengths(config)
         self.fan_out = fan_out_of(config)
-        self.level_lengths = tuple(level_lengths(config))
-        self.level_count = len(self.level_lengths)
-        self.level_starts = tuple(sum(self.level_lengths[:i]) for i in range(self.level_count))
-        self.leaf_count = self.level_lengths[0]
-        self.root = sum(self.level_lengths) - 1
+        self.level_lengths = tuple(lengths)
+        self.level_count = len(lengths)
+        self.level_starts = tuple(sum(lengths[:i]) for i in range(len(lengths)))
+        self.leaf_count = lengths[0]
+        self.root = sum(lengths) - 1
         self.entries = entries
         self._scratch = scratch
         self._digest_into = digest_into

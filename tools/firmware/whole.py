@@ -18,6 +18,9 @@ import builtins
 CORE = "Core"
 _SHARED = {"config", "memory", "auth", "store"}  # arguments that mean the same in each __init__
 _NAMED = {"core": CORE, "replica": "Replica"}  # attributes, whatever they are of
+# What these do is rare, so it stays what is called as a method: of the sizes that MicroPython's
+# tables have (..., 59, 73, 97, ... 223, 293, 389) the module and the core's class get less then.
+_RARE = {"NewView", "Claims", "Transfer"}
 
 
 def one_object(texts, home):
@@ -360,7 +363,8 @@ class _Rewritten:
                     if isinstance(node, ast.Attribute):
                         key = (program.type_of(node.value, names), node.attr)
                         (called if id(node) in calls else others).add(key)
-        return methods & called, methods & others
+        often = {key for key in called if key[0] not in _RARE}
+        return methods & often, methods & others
 
     # --- text ---
 
