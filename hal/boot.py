@@ -75,19 +75,6 @@ def format_memory(config=None):
     """
     if config is None:
         from tinybft import config
-    from hal.crypto import digest_into
-    from tinybft import attached
-    from tinybft.identity import format_store
+    from hal.format import format_board
 
-    node_id, _ = platform.read_identity(config)
-    node = attached.node
-    if node is None:
-        store = platform.Hal(config, node_id).store
-    else:
-        # Its store: beside its regions there is no room for a second radio.
-        store = node.hal.store
-        node.hal.background(None)
-        node.stopped = "format_memory"
-    for address in getattr(store, "chip_starts", ()):  # what lies there is given up
-        store.check_writable(address)
-    format_store(store, config, node_id, digest_into)
+    format_board(config)

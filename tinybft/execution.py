@@ -22,7 +22,7 @@ Allocates nothing outside hashing (and what the service allocates).
 from tinybft import faults, wire
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
-from tinybft.service import Context, app_state
+from tinybft.service import AppState, Context
 
 _RECORD_LENGTH = const(16)
 _TABLE_ENTRY_LENGTH = const(40)
@@ -43,7 +43,6 @@ class Execution:
         config = core.config
         self.core = core
         self.state = core.state
-        self._allow = core.state.allow  # bound: looked up once, not twice
         self._system_at = config.STATE_LENGTH
         self._system_length = config.SYSTEM_LENGTH
         self._is_copied = core.state.raw is None
@@ -60,14 +59,32 @@ class Execution:
         self._context = Context()
         self._is_ahead = False  # see tentative.py
         self._header = bytearray(wire.HEADER_LENGTH)
-        self._app_state = app_state(core.state, service)
         self._service = service
+        self._app_state = self._part_of_application()
         self._page_length = config.PAGE_LENGTH
         self._is_bounded = config.BATCH_PAGES_MAX < config.STATE_PAGE_COUNT
         if self._is_bounded:
             self._require_declaration(config)
         service.setup(self._app_state)
         service.genesis(self._app_state)
+
+    def _part_of_application(self):
+        """What the service gets of the state. ValueError: it needs `view`, which RAM has."""
+        state = self.core.state
+        service = self._service
+        if state.view is not None:
+            return AppState(state.view, state.write)
+        if service.reads_view:
+            raise ValueError(
+                'service "'
+                + service.name
+                + '" reads state.view, which [storage] state = "nvm" does not have: choose'
+                + ' "mirror" or "ram", or let it use state.read, get_u16, ... and say'
+                + " reads_view = False"
+            )
+        from tinybft.service_stored import StoredAppState
+
+        return StoredAppState(state.read, state.app_length, state.write)
 
     # --- the budget of pages ---
 
@@ -236,7 +253,7 @@ class Execution:
         """Run the service; one that fails gives the same error reply on every replica."""
         service = self._service
         if self._is_bounded:
-            self._allow(service.pages_max(length, self._page_length))
+            self.state.allow(service.pages_max(length, self._page_length))
         try:
             reply_length = service.execute(
                 self._app_state, self.operation, length, result, context
@@ -246,7 +263,7 @@ class Execution:
         except Exception:  # noqa: BLE001 - whatever the application raises must stop here
             pass
         finally:
-            self._allow(-1)  # what the library writes has places of its own
+            self.state.allow(-1)  # what the library writes has places of its own
         self.core.faults.count(faults.SERVICE)
         result[0] = SERVICE_FAILED
         return 1

@@ -4,7 +4,7 @@
 memory.py sizes its regions by them. Runs at boot and on the host, never on the message path.
 """
 
-from tinybft.partition import fan_out_of
+from tinybft.state_fields import fan_out_of
 from tinybft.structure import view_change_body_max
 from tinybft.wire import (
     BATCH_HEADER_LENGTH,

@@ -8,7 +8,7 @@
     client       what replicas reported to this node's own client; its one outstanding request and
                  the result lie where the event region keeps those of its id, if that is in RAM
     scratch      message slots: one received, one being built; the window to bulk fields
-    state        blocks, snapshot pool and partition tree (fields in state.py)
+    state        blocks, snapshot pool and partition tree (fields in state_fields.py)
 
 Bulk fields (request bodies, requests, replies, blocks, pool) of a region whose storage is "nvm"
 are not here: storage.py has them.
@@ -19,8 +19,7 @@ the same table that `tinybft memory` prints, so the two cannot disagree. Allocat
 """
 
 from tinybft.lengths import length_rows, request_length_max
-from tinybft.partition import TRAILER_LENGTH
-from tinybft.state import state_fields
+from tinybft.state_fields import TRAILER_LENGTH, state_fields
 from tinybft.wire import BATCH_HEADER_LENGTH, DIGEST_LENGTH, ENTRY_LENGTH, HEADER_LENGTH
 
 _WINDOW_LENGTH = 256  # bytes that pass to or from the store at once

@@ -5,7 +5,7 @@ higher level one entry per `fan_out` entries below, the top level one entry, the
 The tree has the levels that the block count needs, and never fewer than two:
 
     entry     u32 seqno of the checkpoint that last modified what it covers, u8[32] digest
-    entries   level 0 (leaves) | level 1 | ... | root       contiguous, ENTRY_LENGTH each
+    entries   level 0 (leaves) | level 1 | ... | root       contiguous, 36 bytes each
 
     leaf digest       SHA-256(block, u16 block index, u32 last modifying checkpoint); of the last
                       block only the bytes that are in use, what is behind them stays zero
@@ -26,44 +26,25 @@ Allocates: only inside `digest_into`.
 
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, get_u32, put_u16, put_u32
-
-ENTRY_LENGTH = 36
-TRAILER_LENGTH = 6
-SCRATCH_LENGTH = 42  # borrowed bytes 6, digest or entry to compare with 36
+from tinybft.state_fields import fan_out_of, level_lengths
 
 _ENTRY = const(36)
 _DIGEST = const(32)
 _DIGEST_AT = const(4)  # in an entry
 _TRAILER = const(6)
-# What a META-DATA message needs besides the entries: header, level, index, authenticator.
-_METADATA_OVERHEAD = const(64)
-
-
-def fan_out_of(config):
-    """Children per interior node, so that all their entries fit one META-DATA message."""
-    return min(256, (config.MESSAGE_LENGTH_MAX - _METADATA_OVERHEAD) // _ENTRY)
-
-
-def level_lengths(config):
-    """Number of nodes per level, leaves first; the last is 1."""
-    fan_out = fan_out_of(config)
-    assert fan_out >= 2, "message_length_max leaves no room for two entries of the partition tree"
-    lengths = [config.BLOCK_COUNT]
-    while lengths[-1] > 1 or len(lengths) < 2:
-        lengths.append((lengths[-1] + fan_out - 1) // fan_out)
-    return lengths
 
 
 class PartitionTree:
     """The entries of the live state; `level` and `index` name a node, leaves are level 0."""
 
     def __init__(self, config, entries, scratch, digest_into):
+        lengths = level_lengths(config)
         self.fan_out = fan_out_of(config)
-        self.level_lengths = tuple(level_lengths(config))
-        self.level_count = len(self.level_lengths)
-        self.level_starts = tuple(sum(self.level_lengths[:i]) for i in range(self.level_count))
-        self.leaf_count = self.level_lengths[0]
-        self.root = sum(self.level_lengths) - 1
+        self.level_lengths = tuple(lengths)
+        self.level_count = len(lengths)
+        self.level_starts = tuple(sum(lengths[:i]) for i in range(len(lengths)))
+        self.leaf_count = lengths[0]
+        self.root = sum(lengths) - 1
         self.entries = entries
         self._scratch = scratch
         self._digest_into = digest_into

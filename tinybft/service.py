@@ -84,13 +84,14 @@ class AppState:
     `put_...`, `fill`; a span that leaves the state is the service's bug: ValueError.
     """
 
-    def __init__(self, state):
-        self.view = state.view
-        self._prepare(state, len(state.view))
+    def __init__(self, view, sink):
+        """view: the bytes. sink(offset, buf, start, length): `State.write`, or one like it."""
+        self.view = view
+        self._prepare(len(view), sink)
 
-    def _prepare(self, state, length):
+    def _prepare(self, length, sink):
         self.length = length
-        self.sink = state.write  # where `write` sends what it checked
+        self.sink = sink  # where `write` sends what it checked
         self._value = bytearray(4)
         self._filler = bytearray(64)
 
@@ -144,19 +145,3 @@ class AppState:
             offset += 64
             length -= 64
         self.write(offset, filler, 0, length)
-
-
-def app_state(state, service):
-    """What `service` gets of a State. ValueError: it needs `view`, and the state is not in RAM."""
-    if state.view is not None:
-        return AppState(state)
-    if service.reads_view:
-        raise ValueError(
-            'service "'
-            + service.name
-            + '" reads state.view, which [storage] state = "nvm" does not have: choose "mirror"'
-            + ' or "ram", or let it use state.read, get_u16, ... and say reads_view = False'
-        )
-    from tinybft.service_stored import StoredAppState
-
-    return StoredAppState(state)

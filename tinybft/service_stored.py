@@ -7,9 +7,10 @@ from tinybft.service import AppState
 class StoredAppState(AppState):
     """The same with the state outside of RAM: no `view`, each reading is a copy."""
 
-    def __init__(self, state):
-        self._state_read = state.read
-        self._prepare(state, state.app_length)
+    def __init__(self, read, length, sink):
+        """read(offset, out, at, length): `State.read`. length: of the application's part."""
+        self._state_read = read
+        self._prepare(length, sink)
         self._octets = bytearray(64)
 
     def read(self, offset, out, at, length):

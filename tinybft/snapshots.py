@@ -33,16 +33,11 @@ The pool is a bulk field. Allocates nothing.
 
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, fill, get_u16, get_u32, put_u16, put_u32
+from tinybft.state_fields import live_length
 
 _ENTRY = const(36)
 _COUNTS = const(4)
 _ENTRIES_AT = const(2)  # in the counts
-
-
-def live_length(config):
-    """Bytes that the live state takes: its last block ends with the last page in use."""
-    pages = -(-(config.STATE_LENGTH + config.SYSTEM_LENGTH) // config.PAGE_LENGTH)
-    return pages * config.PAGE_LENGTH
 
 
 @micropython.viper

@@ -43,75 +43,30 @@ Allocates: nothing but inside `digest_into` (and for sequence numbers from 2**30
 from tinybft.bulk import InRam
 from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, fill
-from tinybft.partition import (
-    ENTRY_LENGTH,
-    SCRATCH_LENGTH,
-    TRAILER_LENGTH,
-    PartitionTree,
-    level_lengths,
-)
-from tinybft.snapshots import Snapshots, live_length
+from tinybft.partition import PartitionTree
+from tinybft.snapshots import Snapshots
+from tinybft.state_fields import live_length
 
 _ENTRY = const(36)
 _DIGEST = const(32)
 _DIGEST_AT = const(4)  # in an entry
 _ROOT_AT = const(6)  # in `scratch`
-_TABLE_ROW = "execution"
 
 
-def state_fields(config):
-    """(field, bytes, how the sum comes about, row of the paper's Table I) of each field."""
-    blocks, pool, held = config.BLOCK_COUNT, config.POOL_PAGE_COUNT, config.CHECKPOINT_COUNT
-    nodes = sum(level_lengths(config))
-    assert config.PAGE_COUNT < 65536 > nodes, "pages and nodes are numbered with 16 bits"
-    kept = (held - 1) * (min(blocks, config.CHANGED_PAGES_MAX) + nodes - blocks)
-    kept_text = "(CHECKPOINT_COUNT - 1) * (blocks changed in K batches + interiors) * "
-    sums = (
-        ("modified", (config.PAGE_COUNT + 7) // 8, "a bit per page"),
-        ("tree", nodes * ENTRY_LENGTH, "nodes of the partition tree * 36"),
-        ("scratch", SCRATCH_LENGTH, "6 + 36"),
-        ("pool_pages", pool * 2, "POOL_PAGE_COUNT * 2"),
-        ("kept", kept * ENTRY_LENGTH, kept_text + "36"),
-        ("kept_nodes", kept * 2, kept_text + "2"),
-        ("snapshot_seqnos", held * 4, "CHECKPOINT_COUNT * 4"),
-        ("snapshot_counts", held * 4, "CHECKPOINT_COUNT * 4"),
-    )
-    if config.STORAGE_STATE == "nvm":
-        bulk = (
-            ("system", config.SYSTEM_LENGTH, "SYSTEM_LENGTH"),
-            ("target", nodes * ENTRY_LENGTH, "nodes of the partition tree * 36"),
-        )
-    else:
-        bulk = (
-            ("blocks", live_length(config) + TRAILER_LENGTH, "pages in use * PAGE_LENGTH + 6"),
-            (
-                "pool",
-                max(pool * config.PAGE_LENGTH, nodes * ENTRY_LENGTH),
-                "POOL_PAGE_COUNT * PAGE_LENGTH, or nodes * 36",
-            ),
-        )
-    return tuple((name, size, text, _TABLE_ROW) for name, size, text in bulk + sums)
-
-
-def allocate_state(config):
-    """The fields as a dict of bytearrays, for who has no StateRegion of `memory`."""
-    return {name: bytearray(size) for name, size, _, _ in state_fields(config)}
-
-
-def _attributes_of(memory):
-    return lambda name: getattr(memory, name)
+def _attributes_of(region):
+    return lambda name: getattr(region, name)
 
 
 class State:
-    """`memory`: the fields of `state_fields`, as a dict or as attributes of an object;
+    """`region`: the fields of `state_fields`, as a dict or as attributes of an object;
     `blocks`, `pool`: bulk fields that are not among them.
 
     `read` gives bytes of the live state. With blocks in RAM `view` shows the application's,
     `raw` those of the library too, both for reading; else they are None.
     """
 
-    def __init__(self, config, memory, digest_into, blocks=None, pool=None):
-        fields = memory.__getitem__ if isinstance(memory, dict) else _attributes_of(memory)
+    def __init__(self, config, region, digest_into, blocks=None, pool=None):
+        fields = region.__getitem__ if isinstance(region, dict) else _attributes_of(region)
         self.length = live_length(config)
         self.in_use = config.STATE_LENGTH + config.SYSTEM_LENGTH  # the rest stays zero
         self.installing = False
@@ -133,8 +88,8 @@ class State:
             self.view = self.raw[: self.app_length]
         self._blocks = blocks
         self.snapshots = Snapshots(config, fields, pool)
-        octets = blocks.octets if blocks.in_ram else None  # a tuple costs one look for all four:
-        self._writing = (self._modified, octets, blocks, self.snapshots.keep_page)
+        octets = blocks.octets if blocks.in_ram else None
+        self._writing = (self._modified, octets, blocks)  # one look for all three
         fill(self._modified, 0, len(self._modified), 255)
 
     # Execution.
@@ -159,7 +114,7 @@ class State:
         end = offset + length
         assert offset >= 0, "write outside of the state"
         assert end <= int(self.in_use), "write outside of the state"
-        modified, octets, blocks, keep_page = self._writing
+        modified, octets, blocks = self._writing
         bits = ptr8(modified)
         page_length = int(self._page_length)
         page = offset // page_length
@@ -172,7 +127,7 @@ class State:
                 if allowed == 0:
                     raise ValueError("a service changed more of its state than its pages_max")
                 self._allowed = allowed - 1
-                keep_page(page, blocks)
+                self.snapshots.keep_page(page, blocks)
                 bits[page >> 3] = bits[page >> 3] | bit
             page += 1
         if octets:

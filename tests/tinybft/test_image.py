@@ -6,7 +6,8 @@ from tests.tinybft.support import Config, digest_into
 from tinybft.image import Image
 from tinybft.layout import areas
 from tinybft.octets import fill
-from tinybft.state import State, allocate_state
+from tinybft.state import State
+from tinybft.state_fields import allocate_state
 
 
 def make_config():

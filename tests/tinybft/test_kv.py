@@ -7,7 +7,8 @@ from tinybft.apps import kv_format as f
 from tinybft.apps.kv import KeyValueStore
 from tinybft.apps.kv_cells import cells_for
 from tinybft.service import AppState, Context
-from tinybft.state import State, allocate_state
+from tinybft.state import State
+from tinybft.state_fields import allocate_state
 
 REPLY_LENGTH = 160
 
@@ -18,7 +19,7 @@ class Store:
     def __init__(self, state_length=1024, reply_length=REPLY_LENGTH):
         config = Config(STATE_LENGTH=state_length, BLOCK_LENGTH=256)
         self.state = State(config, allocate_state(config), digest_nothing)
-        self.app = AppState(self.state)
+        self.app = AppState(self.state.view, self.state.write)
         self.service = KeyValueStore()
         self.service.setup(self.app)
         self.service.genesis(self.app)

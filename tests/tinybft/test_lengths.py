@@ -3,7 +3,7 @@
 from tests.tinybft import messages
 from tests.tinybft.messages import CONFIGS, DIGEST, build
 from tinybft import lengths, wire
-from tinybft.partition import fan_out_of
+from tinybft.state_fields import fan_out_of
 from tinybft.structure import Wire
 
 

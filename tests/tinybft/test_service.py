@@ -2,14 +2,15 @@
 
 from tests.tinybft.support import Config, allocated_by, digest_nothing
 from tinybft.service import AppState, Context, Service
-from tinybft.state import State, allocate_state
+from tinybft.state import State
+from tinybft.state_fields import allocate_state
 
 
 def make():
     config = Config(STATE_LENGTH=256, BLOCK_LENGTH=64, CLIENT_COUNT=1)
     state = State(config, allocate_state(config), digest_nothing)
     state.take_checkpoint(0)
-    return state, AppState(state)
+    return state, AppState(state.view, state.write)
 
 
 def refused(action):

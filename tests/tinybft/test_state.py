@@ -8,8 +8,8 @@ from tests.tinybft.support import (
     digest_nothing,
     sha256,
 )
-from tinybft.partition import fan_out_of
-from tinybft.state import State, allocate_state, state_fields
+from tinybft.state import State
+from tinybft.state_fields import allocate_state, fan_out_of, state_fields
 
 # Small blocks, and messages so short that trees of 2 to 5 levels come about.
 CONFIGS = (

@@ -19,6 +19,7 @@ from tools.firmware.inline import inlined
 from tools.firmware.kept import missing
 from tools.firmware.program import Program, Reach
 from tools.firmware.stage import stage
+from tools.firmware.unread import without_unread
 from tools.firmware.whole import one_object
 
 LAYOUT = """
@@ -332,5 +333,53 @@ def test_the_boot_gives_back_what_it_alone_needed(staged):
     names, classes = rows["tinybft.parts"]
     assert "Core" in names and "advance_agreement" not in names
     assert "_init_agreement" in classes["Core"] and "on_pre_prepare" not in classes["Core"]
-    assert "tinybft.state" in given["MODULES"] and "tinybft.attached" not in given["MODULES"]
+    assert "tinybft.parts" in given["MODULES"] and "tinybft.attached" not in given["MODULES"]
     assert ("tinybft/durability.py" in files) == config.DURABLE
+
+
+def test_a_part_that_is_handed_on_stays_an_object_and_so_does_what_it_makes():
+    source = """
+class Tree:
+    def __init__(self, config):
+        self.count = 0
+
+class State:
+    def __init__(self, config):
+        self.tree = Tree(config)
+
+class Slots:
+    def __init__(self, config):
+        self.held = 0
+
+class Core:
+    def __init__(self, config):
+        self.state = State(config)
+        self.slots = Slots(config)
+
+    def show(self, out):
+        out(self.state)
+        return self.state.tree.count + self.slots.held
+"""
+    text = one_object({"parts": source}, "parts")["parts"]
+    assert "self.state = State(config)" in text and "self.tree = Tree(config)" in text
+    assert "class Slots" not in text and "self._init_slots(config)" in text
+    assert "self.state.tree.count + self.held" in text
+
+
+def test_private_fields_of_one_number_or_without_a_reader_go():
+    source = """
+class Slots:
+    def __init__(self, out):
+        self._size = 4 + 8
+        self._noise = bytearray(8)
+        self._said = out()
+        self._times = 0
+        self.shown = 1
+
+    def step(self):
+        self._times += 1
+        return self._size
+"""
+    text = without_unread({"tinybft.slots": source}, ("tinybft",))["tinybft.slots"]
+    assert "return 12" in text and "_size" not in text and "_noise" not in text
+    assert "self._said = out()" in text and "self._times = 0" in text and "self.shown = 1" in text

@@ -53,7 +53,7 @@ def _stored(trees):
     """{attribute: [stores in an __init__, other definitions]}."""
     found = {}
     for tree in trees.values():
-        stores = [one.targets[0] for one in _init_statements(tree) if _is_store(one)]
+        stores = [one.targets[0] for one in _init_statements(tree) if is_store(one)]
         for target in stores:
             found.setdefault(target.attr, [0, 0])[0] += 1
         for name in _others(tree, set(map(id, stores))):
@@ -81,7 +81,7 @@ def _others(tree, stores):
             yield node.attr
 
 
-def _is_store(node):
+def is_store(node):
     """`self.field = ...`"""
     if not isinstance(node, ast.Assign) or len(node.targets) != 1:
         return False
@@ -112,7 +112,7 @@ def _fields(module, node, config):
         target = statement.targets[0]
         if isinstance(target, ast.Name):
             known[target.id] = value
-        elif _is_store(statement) and type(value) in (int, bool) and value in _SMALL:
+        elif is_store(statement) and type(value) in (int, bool) and value in _SMALL:
             found[target.attr] = value
     return found
 
@@ -131,6 +131,7 @@ def _computed(node, names, known, parameters):
 
 
 def _read(text, tree, module, values, alone, constants):  # noqa: PLR0913 - what is known
+    """The text with numbers for fields of its classes, of any class, and of the configuration."""
     lines = [line.encode() for line in text.split("\n")]
     spans = []
     for node in ast.walk(tree):
@@ -162,6 +163,11 @@ def _read(text, tree, module, values, alone, constants):  # noqa: PLR0913 - what
                 lines[at][: node.col_offset] + number.encode() + lines[at][node.end_col_offset :]
             )
     return "\n".join(line.decode() for line in lines)
+
+
+def read_as(text, tree, numbers):
+    """The text with {field: number} put where the fields are read, of whatever object."""
+    return _read(text, tree, None, {}, numbers, {})
 
 
 def _name_of(node):
@@ -205,7 +211,7 @@ def _without_stores(texts, values):
             fields = values.get((module, getattr(node, "name", None)), {})
             for init in node.body if fields else ():
                 for one in init.body if getattr(init, "name", None) == "__init__" else ():
-                    if _is_store(one) and one.targets[0].attr in set(fields) - read:
+                    if is_store(one) and one.targets[0].attr in set(fields) - read:
                         lines[one.lineno - 1 : one.end_lineno] = [""] * (
                             one.end_lineno - one.lineno + 1
                         )

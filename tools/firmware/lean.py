@@ -7,6 +7,7 @@ Of the staged sources, line by line where they were:
     functions of one expression      the same (inline.py)
     modules that only a node imports become one (bundle.py)
     parts of a replica               become one object (whole.py)
+    its fields that nobody reads     go, and those of one number (unread.py)
     what nothing refers to           goes: functions, classes, names, imports; whole modules
     what only the boot refers to     is listed in hal/boot_only.py, by which hal/after_boot.py
                                      gives it back once the node runs
@@ -24,6 +25,7 @@ from tools.firmware.fold import folded
 from tools.firmware.frozen import frozen_files
 from tools.firmware.inline import inlined
 from tools.firmware.program import Program, Reach, flat
+from tools.firmware.unread import without_unread
 from tools.firmware.whole import one_object
 
 CONFIG = "tinybft.config"
@@ -79,7 +81,7 @@ def lean(texts, start, applications, as_they_are=()):
     before = (*applications, *_FIRST)
     texts = one_object(bundled(texts, PARTS, "tinybft.node", before, as_they_are), PARTS)
     kept = {name: text for name, text in texts.items() if name in kept}
-    texts = _reached(texts, config, start)[2]
+    texts = without_unread(_reached(texts, config, start)[2], _OWN, kept)
     return _reached(inlined(texts) | kept, config, start)
 
 

@@ -18,26 +18,29 @@ import builtins
 CORE = "Core"
 _SHARED = {"config", "memory", "auth", "store"}  # arguments that mean the same in each __init__
 _NAMED = {"core": CORE, "replica": "Replica"}  # attributes, whatever they are of
+# What these do is rare, so it stays what is called as a method: of the sizes that MicroPython's
+# tables have (..., 59, 73, 97, ... 223, 293, 389) the module and the core's class get less then.
+_RARE = {"NewView", "Claims", "Transfer"}
 
 
 def one_object(texts, home):
     """{module: source}; parts that are made by the class `Core` of the module `home` are in it."""
     if home not in texts:
         return texts
-    parts = None
+    apart = set()
     while True:
-        program = _Typed(texts, home, parts)
+        program = _Typed(texts, home, apart)
         escaped = program.escaped()
         if not escaped:
             break
-        parts = {name: part for name, part in program.parts.items() if name not in escaped}
+        apart |= escaped
     return _Rewritten(program).texts() if program.parts else texts
 
 
 class _Typed:
-    """Which expressions are the core, or a part."""
+    """Which expressions are the core, or a part. apart: classes that stay objects of their own."""
 
-    def __init__(self, texts, home, parts=None):
+    def __init__(self, texts, home, apart=()):
         self.source = texts
         self.home = home
         self.trees = {name: ast.parse(text) for name, text in texts.items()}
@@ -51,7 +54,7 @@ class _Typed:
             node.name: node for node in self.trees[home].body if isinstance(node, ast.ClassDef)
         }
         self.made = {}  # part: (attribute, statement that makes it)
-        self.parts = self._parts() if parts is None else parts
+        self.parts = self._parts(apart)
         self.whole = {CORE, *self.parts}
         self.fields = {name: {} for name in self.classes}  # {class: {field: class}}
         for name, part in self.parts.items():
@@ -61,8 +64,8 @@ class _Typed:
         for _ in range(4):
             self._learn()
 
-    def _parts(self):
-        """{class: (attribute, statement, class that makes it)}"""
+    def _parts(self, apart):
+        """{class: (attribute, statement, class that makes it)}; what makes one is one, too."""
         calls, bases = {}, set()
         for tree in self.trees.values():
             for node in ast.walk(tree):
@@ -77,7 +80,7 @@ class _Typed:
             for node in ast.walk(self.own[maker]):
                 made = _creation(node)
                 is_part = made in self.own and calls[made] == 1 and made not in bases
-                if is_part and _is_simple(self.own[made]):
+                if is_part and made not in apart and _is_simple(self.own[made]):
                     found[made] = (node.targets[0].attr, node, maker)
                     waiting.append(made)
         return found
@@ -360,7 +363,8 @@ class _Rewritten:
                     if isinstance(node, ast.Attribute):
                         key = (program.type_of(node.value, names), node.attr)
                         (called if id(node) in calls else others).add(key)
-        return methods & called, methods & others
+        often = {key for key in called if key[0] not in _RARE}
+        return methods & often, methods & others
 
     # --- text ---
 

@@ -170,7 +170,7 @@ class Witness(Service):
 
 
 class _PlainState:
-    """What AppState needs of a State, on a bytearray."""
+    """What AppState needs of a state, as a bytearray."""
 
     def __init__(self, length):
         self.octets = bytearray(length)
@@ -185,7 +185,7 @@ class Reference:
 
     def __init__(self, config, service):
         self._state = _PlainState(config.STATE_LENGTH)
-        self._app = AppState(self._state)
+        self._app = AppState(self._state.view, self._state.write)
         self._service = Guarded(service()) if config.READ_ONLY else service()
         self._service.setup(self._app)
         self._service.genesis(self._app)
