@@ -9,26 +9,26 @@ from tinybft.compat import const
 
 # Receiving a message of each type, at a replica: (microseconds, and nanoseconds per byte).
 MESSAGE = (
-    (1469, 4486),  # REQUEST, at the primary
-    (659, 4500),  # REQUEST
-    (1268, 717),  # PRE-PREPARE
-    (298, 0),  # PREPARE
-    (158, 0),  # COMMIT
-    (193, 2405),  # REPLY
-    (320, 0),  # CHECKPOINT
-    (768, 0),  # VIEW-CHANGE
-    (603, 0),  # VIEW-CHANGE-ACK
-    (3323, 0),  # NEW-VIEW
-    (845, 0),  # STATUS
-    (3972, 0),  # FETCH
-    (4597, 0),  # META-DATA
-    (3954, 0),  # DATA
+    (1410, 4167),  # REQUEST, at the primary
+    (639, 4212),  # REQUEST
+    (1084, 797),  # PRE-PREPARE
+    (285, 0),  # PREPARE
+    (146, 0),  # COMMIT
+    (190, 2363),  # REPLY
+    (299, 0),  # CHECKPOINT
+    (913, 0),  # VIEW-CHANGE
+    (626, 0),  # VIEW-CHANGE-ACK
+    (3475, 0),  # NEW-VIEW
+    (770, 0),  # STATUS
+    (3711, 0),  # FETCH
+    (4528, 0),  # META-DATA
+    (4490, 0),  # DATA
 )
-EXECUTED_US = 1061  # a batch, in the step that executes it
-CHECKPOINT_US = 2355  # to take a checkpoint, after the replies have left
-SUBMIT = (436, 1135)  # a request of one's own
-CLIENT_REPLY = (193, 2405)  # at a node that is a client only
-DROPPED_US = 80  # a message of no use: one that such a node overhears, garbage
+EXECUTED_US = 969  # a batch, in the step that executes it
+CHECKPOINT_US = 1953  # to take a checkpoint, after the replies have left
+SUBMIT = (428, 1121)  # a request of one's own
+CLIENT_REPLY = (190, 2363)  # at a node that is a client only
+DROPPED_US = 73  # a message of no use: one that such a node overhears, garbage
 
 _REQUEST = const(1)
 _REPLY = const(5)
