@@ -220,6 +220,13 @@ def all_scenes(seed, storage=None):
     STORAGE_... constants, if not all "ram"."""
     _storage.clear()
     _storage.update(storage or {})
+    try:
+        yield from _scenes(seed)
+    finally:
+        _storage.clear()
+
+
+def _scenes(seed):
     yield _in_normal_case("backup", 1, seed)
     yield _in_normal_case("primary", 0, seed)
     yield _in_normal_case("external client", 4, seed)
