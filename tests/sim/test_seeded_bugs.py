@@ -27,8 +27,7 @@ KNOWN = (
     ("a2_none", "invent"),
     ("b_weak", "story"),
     ("x_short", "void"),
-    ("unverified", "choice"),
-    ("asks_one", "primary"),
+    ("unverified", "story"),
     ("early_timer", "alone"),
     # of what survives a power cut
     ("prepare_early", "dark"),
@@ -60,7 +59,6 @@ KNOWN = (
     ("reads_prepared", "stale"),
     ("reads_new_view", "stale"),
     ("reads_of_the_wiped", "wiped_ahead"),
-    ("reads_ordered", "ahead"),
     ("tentative_weak", "told"),
     ("final_never", "deaf"),
     ("no_roll_back", "undone"),
