@@ -16,6 +16,7 @@ Told from what main.py, the application's modules and people at the prompt reach
 """
 
 import ast
+from functools import lru_cache
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -54,8 +55,8 @@ def make_lean(folder, manifest, measured=None):
     if measured is not None:
         applications = [_MEASURED]
         texts[_MEASURED] = measured.read_text(encoding="utf-8")
-    program, everything, texts = lean(texts, {*foreign, *applications}, applications)
-    texts.pop(_MEASURED, None)
+    items = tuple(sorted(texts.items()))
+    texts, listed = _lean_of(items, tuple(foreign), tuple(applications))
     names[PARTS] = Path(folder) / (PARTS.replace(".", "/") + ".py")
     for name, path in names.items():
         if name in texts:
@@ -63,7 +64,16 @@ def make_lean(folder, manifest, measured=None):
         else:
             path.unlink(missing_ok=True)
     path = Path(folder) / LIST
-    path.write_text(_list_text(program, everything, applications), encoding="utf-8")
+    path.write_text(listed, encoding="utf-8")
+
+
+@lru_cache(maxsize=16)
+def _lean_of(items, foreign, applications):
+    """({module: source}, the text of LIST). Takes seconds: the same sources are rewritten once."""
+    start = {*foreign, *applications}
+    program, everything, texts = lean(dict(items), start, applications)
+    texts.pop(_MEASURED, None)
+    return texts, _list_text(program, everything, applications)
 
 
 def lean(texts, start, applications, as_they_are=()):
