@@ -72,6 +72,7 @@ class Program:
         self.modules = {name: Module(name, text) for name, text in texts.items()}
         self.importers = {}  # (module, name): [(module, alias), ...]
         self.for_modules = set()  # (module, alias) of another module
+        self._with_state = {}  # module: see has_state
         for module in self.modules.values():
             for alias, source in module.imported:
                 if ".".join(source) in self.modules:
@@ -135,11 +136,12 @@ class Program:
 
     def has_state(self, name):
         """Whether a module that is imported anew is another one: of variables, or exceptions."""
-        tree = self.modules[name].tree
-        return any(
-            isinstance(node, ast.Global) or isinstance(node, ast.ClassDef) and node.bases
-            for node in ast.walk(tree)
-        )
+        if name not in self._with_state:  # asked a thousand times
+            self._with_state[name] = any(
+                isinstance(node, ast.Global) or isinstance(node, ast.ClassDef) and node.bases
+                for node in ast.walk(self.modules[name].tree)
+            )
+        return self._with_state[name]
 
     def homes_of(self, attributes):
         """Modules that a package imports when it is asked for one of these."""

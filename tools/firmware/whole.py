@@ -297,7 +297,7 @@ class _Rewritten:
 
     def _name_all(self):
         program = self._program
-        members = {name: self._members(name) for name in program.whole}
+        members = self._members()
         tree = program.trees[program.home]
         used = set(dir(builtins)) | {name for name, _ in _tops(tree)}
         for node in ast.walk(tree):
@@ -325,21 +325,27 @@ class _Rewritten:
                 taken.add(final)
                 self._final[kind, name] = shared[key] = final
 
-    def _members(self, kind):
-        """Methods, then fields, in the order in which they are defined."""
+    def _members(self):
+        """{class: its methods, then its fields, in the order in which they are defined}"""
         program = self._program
-        found = {}
-        for inner in program.own[kind].body:
-            if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef):
-                found[inner.name] = None
+        found = {
+            kind: {
+                inner.name: None
+                for inner in program.own[kind].body
+                if isinstance(inner, ast.FunctionDef | ast.AsyncFunctionDef)
+            }
+            for kind in program.whole
+        }
         for tree in program.trees.values():
             for owner, function in program.functions(tree):
                 names = program.names(owner, function)
                 for node in ast.walk(function):
-                    is_read = isinstance(node, ast.Attribute)
-                    if is_read and program.type_of(node.value, names) == kind:
-                        found[node.attr] = None
-        return [name for name in found if program.fields[kind].get(name) not in program.whole]
+                    if isinstance(node, ast.Attribute):
+                        found.get(program.type_of(node.value, names), {})[node.attr] = None
+        return {
+            kind: [name for name in names if program.fields[kind].get(name) not in program.whole]
+            for kind, names in found.items()
+        }
 
     def _called(self):
         """(class, method) that are called within the module; those that are referred to else."""
