@@ -235,6 +235,18 @@ def test_a_null_is_not_sent_as_a_pre_prepare():
     assert seen and set(seen) == {u32(2)}
 
 
+def test_a_null_is_not_sent_to_who_has_left_the_view():
+    """Its batches are, by which that replica executes what the others do."""
+    bench = Bench(2)
+    digest = prepared(bench, 2)
+    bench.begin_view(1, (bytes(32), digest), ((2, 0, digest),), ((2, 0, digest),))
+    seen = []
+    for round_number in range(4):
+        answers = ask(bench, 3, 2, False, round_number, slots=bytes(10))
+        seen += [m[12:16] for m in answers[wire.PRE_PREPARE]]
+    assert seen and set(seen) == {u32(2)}
+
+
 def test_alone_in_a_higher_view_it_listens_where_f_plus_1_are_active():
     """F69."""
     bench = Bench(2)
