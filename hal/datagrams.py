@@ -19,7 +19,7 @@ _PREFIX_LENGTH = const(2)
 class Datagrams:
     """Frames come in `frame_in` and leave from `frame_out`. An heir has
 
-    _read()                   bytes of the next datagram in `_received`, None when none waits
+    receive()                 of an air; what came to `_received` is `_frame_of` so many bytes
     _sendto(buf, address)     of a socket
     _refused(address, error)  called when that raised OSError
     """
@@ -34,15 +34,8 @@ class Datagrams:
         self.frame_out = memoryview(self._sent)[_PREFIX_LENGTH:]
 
     @micropython.native
-    def receive(self):
-        """Length of the next frame in `frame_in`; 0 = none waits, -1 = it came to nothing."""
-        try:
-            size = self._read()
-        except OSError:
-            self._faults.receive_error += 1
-            return 0
-        if size is None:
-            return 0
+    def _frame_of(self, size):
+        """Length of the frame that is now in `frame_in`; -1 = the datagram came to nothing."""
         length = get_u16(self._received, 0)
         if size != self._datagram_length or length > self._frame_length_max:
             self._faults.datagram_length += 1

@@ -30,26 +30,32 @@ class Messages:
         self.node_id = node_id
         self.faults = faults
         self._air = air
-        self._receive_frame = air.receive
         self._message_length_max = config.MESSAGE_LENGTH_MAX
         self._reassembly = Reassembly(config, node_id, faults)
         # A random first number: the others may still know the one before a reboot.
         self._fragments = Fragments(config, node_id, air.frame_out, os.urandom(1)[0])
+        self.receive_through(air.receive)
+
+    def receive_through(self, receive):
+        """Frames come by `receive()` in place of the air's."""
+        offer = self._reassembly.offer
+        # To unpack a tuple costs less than to look up two of its items.
+        self._receiving = (self._message_length_max, receive, self._air.frame_in, offer)
 
     @micropython.native
     def receive_into(self, buf):
         """Length of one whole message in buf, 0 when none is there."""
-        if len(buf) < self._message_length_max:
+        length_max, receive, frame, offer = self._receiving
+        if len(buf) < length_max:
             raise ValueError("receive buffer shorter than MESSAGE_LENGTH_MAX")
-        frame = self._air.frame_in
         left = _FRAMES_PER_CALL
         while left:
             left -= 1
-            length = self._receive_frame()
+            length = receive()
             if length == 0:
                 return 0
             if length > 0:
-                length = self._reassembly.offer(frame, length, buf)
+                length = offer(frame, length, buf)
                 if length:
                     return length
         return 0

@@ -45,7 +45,8 @@ class UdpAir(Datagrams):
         self._addresses = unicast_addresses(config)
         self._others = [a for i, a in enumerate(self._addresses) if a and i != node_id]
         self._group = address_of(config.MULTICAST_GROUP, config.PORT)
-        self._turn = self._turn_frames = 0
+        self._turn = 0
+        self._turn_left = _FRAMES_PER_TURN
         self.multicast = True
         self.multicast_reason = ""
         unicast = open_unicast(config, node_id)
@@ -56,7 +57,8 @@ class UdpAir(Datagrams):
         else:
             self.multicast = False
             self.multicast_reason = "switched off"
-        self._reads = tuple(reader_of(sock) for sock in self.sockets)
+        reads = tuple(reader_of(sock) for sock in self.sockets)
+        self._reading = (reads, self._received)  # to unpack a tuple is one attribute looked up
         poll = select.poll()
         for sock in self.sockets:
             poll.register(sock, select.POLLIN)
@@ -82,20 +84,21 @@ class UdpAir(Datagrams):
         )
 
     @micropython.native
-    def _read(self):
-        """Bytes of the next datagram in `_received`, None when no socket has one."""
-        if self._turn_frames == _FRAMES_PER_TURN:
-            self._change_turn()
-        size = self._reads[self._turn](self._received)
-        if size is None:
-            self._change_turn()
-            size = self._reads[self._turn](self._received)
-        self._turn_frames += 1
-        return size
-
-    def _change_turn(self):
-        self._turn_frames = 0
-        self._turn = (self._turn + 1) % len(self._reads)
+    def receive(self):
+        reads, received = self._reading
+        turn = self._turn
+        left = self._turn_left - 1
+        try:
+            size = reads[turn](received) if left else None
+            if size is None:
+                self._turn = turn = len(reads) - 1 - turn  # there are one or two
+                left = _FRAMES_PER_TURN
+                size = reads[turn](received)
+        except OSError:
+            self._faults.receive_error += 1
+            return 0
+        self._turn_left = left
+        return 0 if size is None else self._frame_of(size)
 
     def reaches(self, target):
         """Whether there is a way to `target`; counts where there is none."""
@@ -109,7 +112,7 @@ class UdpAir(Datagrams):
         """Send frame_out[0:frame_length]; requires `reaches(target)`. False = refused."""
         put_u16(self._sent, 0, frame_length)
         if target != BROADCAST:
-            return self._give(self._address(target))
+            return self._give(self._addresses[target] or self._group)
         if self.multicast and self._give(self._group):
             return True
         # Refused for now: repair will come. Lost for ever: `multicast` has just changed.

@@ -16,7 +16,7 @@ from hal.impairment import Impairment
 from hal.messages import Messages
 from hal.readiness import Readiness
 from hal.udp import UdpAir
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy
 
 __all__ = ("Hal", "HalError")
@@ -24,9 +24,11 @@ __all__ = ("Hal", "HalError")
 _TICKS_MASK = const(0x3FFFFFFF)
 
 if sys.implementation.name == "micropython":
+    _ticks_ms = time.ticks_ms
 
+    @micropython.native
     def now_ms():
-        return time.ticks_ms() & _TICKS_MASK
+        return _ticks_ms() & _TICKS_MASK
 
     def cycles():
         return time.ticks_us() & _TICKS_MASK
@@ -79,7 +81,7 @@ class Hal(Messages):
         air = UdpAir(config, node_id, faults, multicast)
         super().__init__(config, node_id, air, faults)
         if self._impairment is not None:
-            self._receive_frame = self._impaired
+            self.receive_through(self._impaired)
         self._readiness = Readiness(air.sockets)
 
     @property
@@ -91,6 +93,7 @@ class Hal(Messages):
     def multicast_reason(self):
         return self._air.multicast_reason
 
+    @micropython.native
     def _impaired(self):
         """As `air.receive()`, after the faults that are to be injected."""
         impairment = self._impairment
@@ -103,9 +106,11 @@ class Hal(Messages):
                 length = -1
         return length
 
+    @micropython.native
     def wait(self, ms):
         """Sleep until something may be receivable, or ms milliseconds."""
-        ms = self._until_due(ms)
+        if self._impairment is not None:
+            ms = self._until_due(ms)
         if ms > 0:
             self._air.wait(ms)
 

@@ -71,14 +71,13 @@ class WifiAir(Datagrams):
         self._usable = True
 
     @micropython.native
-    def _read(self):
-        """Bytes of the next datagram in `_received`, None when none waits."""
+    def receive(self):
         if not self.any():
             self._look_after()
-            return None
+            return 0
         size = self._waiting
         self._waiting = -1
-        return size
+        return self._frame_of(size)
 
     def any(self):
         """Whether `receive` has a datagram to look at."""
