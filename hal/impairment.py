@@ -8,15 +8,16 @@ and counted. The same seed and the same frames give the same fate.
 Nothing allocates after `__init__`; all integers stay below 2**30.
 """
 
+from tinybft.compat import const, micropython
 from tinybft.octets import copy
 
 DELAYED_COUNT_MAX = 128
 
-_TIME_MASK = 0x3FFFFFFF
-_HALF_TIME = 0x20000000
+_TIME_MASK = const(0x3FFFFFFF)
+_HALF_TIME = const(0x20000000)
 # Multiply-with-carry with base 2**15: 32760 * 2**15 - 1 and 32760 * 2**14 - 1 are prime.
-_MULTIPLIER = 32760
-_BASE = 32768
+_MULTIPLIER = const(32760)
+_BASE = const(32768)
 
 
 class Impairment:
@@ -45,6 +46,7 @@ class Impairment:
         self._places = bytearray(range(DELAYED_COUNT_MAX))
         self._count = 0
 
+    @micropython.native
     def admit(self, frame, length, now):
         """True: the frame is there now. False: it is lost, or waits for its time."""
         if self._chance() < self._loss:
@@ -58,6 +60,7 @@ class Impairment:
         self._put(frame, length, now)
         return False
 
+    @micropython.native
     def take(self, now, out):
         """Length of a frame whose time has come, copied to out; 0 when there is none."""
         if self.due_in(now) != 0:
@@ -73,6 +76,7 @@ class Impairment:
         copy(out, 0, self._frames, place * self._frame_length, length)
         return length
 
+    @micropython.native
     def due_in(self, now):
         """Milliseconds until the next delayed frame, -1 when there is none."""
         if self._count == 0:
@@ -80,6 +84,7 @@ class Impairment:
         left = self._due[self._places[0]] - now & _TIME_MASK
         return left if left < _HALF_TIME else 0
 
+    @micropython.native
     def _put(self, frame, length, now):
         count = self._count
         if count == DELAYED_COUNT_MAX:
@@ -97,9 +102,11 @@ class Impairment:
         places[count] = place
         self._count += 1
 
+    @micropython.native
     def _later(self, a, b):
         return 0 < (a - b & _TIME_MASK) < _HALF_TIME
 
+    @micropython.native
     def _chance(self):
         """0..32767, each as likely as the others."""
         x = self._x
