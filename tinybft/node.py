@@ -135,13 +135,18 @@ class Node:
         if fault:
             self.faults.count(fault)
 
-    @micropython.native
-    def idle_ms(self):
+    @micropython.viper
+    def idle_ms(self) -> int:
         """Milliseconds until the next timer of this node is due."""
-        now = self.hal.now_ms()
-        idle = min(_POLL_MS, self.client.remaining_ms(now))
+        _, _, now_ms, _, client = self._stepping
+        now = now_ms()
+        idle = _POLL_MS
+        if client.busy:
+            left = int(client.remaining_ms(now))
+            idle = left if left < idle else idle
         if self._is_replica:
-            idle = min(idle, self.replica.remaining_ms(now))
+            left = int(self.replica.remaining_ms(now))
+            idle = left if left < idle else idle
         return idle
 
     def run(self, until=None):

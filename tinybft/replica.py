@@ -271,16 +271,21 @@ class Replica:
         """True if a REQUEST of this length goes out inside this replica's next pre-prepare."""
         return length <= self._inline_max and self.core.agreement.may_propose()
 
-    @micropython.native
-    def remaining_ms(self, now):
-        if self._resuming:
+    @micropython.viper
+    def remaining_ms(self, now) -> int:
+        """Milliseconds until a timer of this replica is due."""
+        if bool(self._is_durable) and self._resuming:
             return 0
         core = self.core
-        remaining = core.status.remaining_ms(now)
-        if remaining > core.timers.period_ms:
-            remaining = min(remaining, core.timers.remaining_ms(now))
-        if core.turns:
-            remaining = core.turns.remaining_ms(now, remaining)
+        status = core.status
+        remaining = int(status.delay) - (int(now) - int(status.since) & 0x3FFFFFFF)
+        if remaining < 0:
+            return 0
+        if remaining > int(core.timers.period_ms):
+            until_expired = int(core.timers.remaining_ms(now))
+            remaining = until_expired if until_expired < remaining else remaining
+        if int(self._stagger_ms):
+            remaining = int(core.turns.remaining_ms(now, remaining))
         return remaining
 
     @micropython.viper
