@@ -96,7 +96,7 @@ class Client:
         self._since = self._sent_at = now
         self._delay = self._retry_ms
         if self.acknowledged:
-            usual = self._repair_ms + 2 * self._smoothed // _SMOOTHING
+            usual = self._repair_ms + self._smoothed // _SMOOTHING
             self._delay = min(usual, self._retry_ms)
         self._send_request(True)
         return True
@@ -261,4 +261,4 @@ class Client:
             # become slower, and would be asked again for ever.
             self._retried += 1
             if self._retried > _RETRIED_MAX:
-                self._smoothed += 1 + self._smoothed // _SMOOTHING
+                self._smoothed += 1 + self._smoothed // 4

@@ -126,6 +126,8 @@ class Requests:
         if authentic and number > newest and number > executed:
             if used:  # it may have let this replica begin its view: other digests were taken
                 auth.digest_at(buf, client, 0)
+            if newest > executed:
+                core.status.on_evidence()  # its client has the reply to the one before
             self._keep(buf, client)
             return 0
         if used:

@@ -9,8 +9,9 @@ receives one sends
     then one more replica's in every further round (any holder can repair them).
 
 STATUS never changes the receiver's view or window: it makes it talk. Answers go to the asking
-replica alone and at most once per `repair_ms`, so a flood buys little. Distances are jittered,
-so that several replicas that miss the same frame do not ask at the same moment.
+replica alone and at most once in half a `repair_ms`, so a flood buys little; in a whole one, who
+soon lacks something else would ask in vain. Distances are jittered, so that several replicas
+that miss the same frame do not ask at the same moment.
 
 The first distance follows the group: `repair_ms` plus the smoothed time that a batch takes.
 
@@ -40,6 +41,7 @@ class Status:
         config = core.config
         self.core = core
         self._repair_ms = config.REPAIR_MS
+        self._answer_ms = (config.REPAIR_MS + 1) // 2
         self._stagger_ms = config.STAGGER_MS
         self._idle_ms = config.STATUS_MS
         self._patience = 1 if config.STAGGER_MS else _PATIENCE
@@ -147,11 +149,6 @@ class Status:
         """How often what is open was asked for since the last progress."""
         return self._round
 
-    @micropython.native
-    def remaining_ms(self, now):
-        """Milliseconds until the next STATUS is due."""
-        return max(0, self.delay - elapsed(now, self.since))
-
     def ask(self, now):
         """It is time to: `delay` has passed since `since`."""
         core = self.core
@@ -240,8 +237,8 @@ class Status:
     # --- what to answer ---
 
     def may_answer(self, peer):
-        """True unless `peer` was answered within the last `repair_ms`."""
-        return elapsed(self.core.progress.now, self._answered_at[peer]) >= self._repair_ms
+        """True unless `peer` was answered within the last half of `repair_ms`."""
+        return elapsed(self.core.progress.now, self._answered_at[peer]) >= self._answer_ms
 
     def on_status(self, buf):
         core = self.core
