@@ -11,6 +11,7 @@ Runs on MicroPython and CPython. Allocates nothing per operation.
 
 import time
 
+from tinybft.compat import micropython
 from tools.cluster.latency import Histogram
 from tools.cluster.ledger import (
     ACKNOWLEDGED,
@@ -80,6 +81,7 @@ class Driver:
         self.going = True
         self._first = now_us()
 
+    @micropython.native
     def advance(self):
         """Take a reply and submit the next operation; True when it did either."""
         client = self._client
@@ -109,6 +111,7 @@ class Driver:
         self._waiting = client.submit(self._operation, length, self._now_ms(), read_only)
         return self._waiting
 
+    @micropython.native
     def wait_left_us(self):
         """How long to wait before the next request; 0 in a closed loop without pauses."""
         if not self.going or self.left <= 0 or self._client.busy:

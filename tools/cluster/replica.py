@@ -29,6 +29,7 @@ from hal.keys import KeyFileError, load_keys
 from hal.unix import Hal, HalError
 from tinybft import config
 from tinybft.apps.kv import KeyValueStore
+from tinybft.compat import micropython
 from tinybft.node import Node
 from tinybft.request_ids import StoreError as UntrustedStore
 from tools.cluster.driver import Driver, cpu_us, elapsed_us, now_us
@@ -153,20 +154,21 @@ class Inbox:
             self._driver.left = 0
 
 
+@micropython.native
 def serve(node, hal, driver, reporter, inbox):
     """The loop of the process: protocol, workload, words, reports."""
     reporter.write()
     looked = now_us()
     while inbox.open:
-        moved = node.step()
-        if driver is not None and driver.advance():
-            moved = True
+        node.step()
+        moved = driver is not None and driver.advance()
         now = now_us()
         if elapsed_us(now, looked) >= (LOOK_US if inbox.started else START_US):
             looked = now
             inbox.look()
             if reporter.due(now):
                 reporter.write()
+        # A step ends where nothing more is waiting, so there is no need of another to see that.
         if not moved:
             wait_ms_max = WAIT_MS_MAX if inbox.started else START_MS_MAX
             if driver is not None and driver.wait_left_us():
