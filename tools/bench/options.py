@@ -9,7 +9,7 @@ from pathlib import Path
 import rich_click as click
 from rich.console import Console
 
-from tools.cluster.commands import prepared
+from tools.cluster.commands import LEAN, prepared
 from tools.cluster.files import RunFolder
 from tools.cluster.kept import refuse_if_kept, refuse_if_running
 from tools.config import chosen_file
@@ -22,6 +22,7 @@ _OPTIONS = (
     click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100)),
     click.option("--seconds", default=3, show_default=True, type=click.IntRange(1, 600)),
     click.option("--heap", default="640K", show_default=True, help="Heap of each replica."),
+    LEAN,
     click.option("--config", "file", metavar="FILE", help="Configuration. [config.toml]"),
     click.option("--name", metavar="NAMED", help="Take a shipped configuration instead."),
     click.option("--set", "changes", multiple=True, metavar="KEY=VALUE", help="Of config.toml."),
@@ -46,6 +47,7 @@ class Setting:
     runs: int
     seconds: int
     heap: str
+    lean: bool
     file: str | None
     name: str | None
     changes: tuple
@@ -77,7 +79,7 @@ class Setting:
         return prepared(
             self.folder,
             self.path,
-            {**chosen, "seconds": self.seconds, "heap": self.heap},
+            {**chosen, "seconds": self.seconds, "heap": self.heap, "lean": self.lean},
             self.as_json,
         )
 

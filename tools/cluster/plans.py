@@ -43,6 +43,7 @@ class Options:
     heap: str = "640K"
     report_ms: int = REPORT_MS
     keep: bool = False
+    lean: bool = False  # MicroPython runs sources in the form that firmware has
     wrappers: dict = field(default_factory=dict)  # {node_id: command to run it under}
 
 

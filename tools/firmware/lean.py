@@ -39,6 +39,7 @@ LIST = "hal/boot_only.py"
 PARTS = "tinybft.parts"
 _FIRST = ("hal.boot", "hal.crypto", "tinybft.memory")  # imported before the node, see hal/boot.py
 _GIVER = "hal.after_boot"
+_SERVICE = "tinybft.apps.kv"
 _MEASURED = "measured"
 
 
@@ -74,6 +75,14 @@ def _lean_of(items, foreign, applications):
     program, everything, texts = lean(dict(items), start, applications)
     texts.pop(_MEASURED, None)
     return texts, _list_text(program, everything, applications)
+
+
+def lean_on_host(texts, programs):
+    """{module: source} of processes on a host, in the form of a firmware's sources.
+
+    programs: the modules that they run, which stay as they are.
+    """
+    return lean(texts, set(programs), [_SERVICE], as_they_are=set(programs))[2]
 
 
 def lean(texts, start, applications, as_they_are=()):

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from tools.bench.figures import median_of, spread, whisker
 from tools.cluster.bench import first_clients
-from tools.cluster.commands import Numbers, prepared
+from tools.cluster.commands import LEAN, Numbers, prepared
 from tools.cluster.files import RunFolder
 from tools.cluster.kept import refuse_if_kept, refuse_if_running
 from tools.config import chosen_file, load
@@ -70,6 +70,7 @@ class Cell:
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @click.option("--read-only", is_flag=True, help="Radio: reads are not ordered (option read_only).")
 @click.option("--heap", default="640K", show_default=True, help="Heap of each replica.")
+@LEAN
 @click.option("--config", "file", metavar="FILE", help="[config.toml; on the radio c3]")
 @click.option("--name", metavar="NAMED", help="Take a shipped configuration instead.")
 @click.option("--run-dir", default="build/ycsb", show_default=True, help="Folder of the runs.")
@@ -112,7 +113,8 @@ def on_cluster(chosen, console):
     check_records(checked, chosen["records"])
     clients = {count: first_clients(checked, count, FIRST_CLIENT) for count in chosen["counts"]}
     operations = chosen["operations"] or OPERATIONS["cluster"]
-    given = {"value_sizes": None, "loss": 0.0, "heap": chosen["heap"], "power_cuts": 0}
+    given = {"value_sizes": None, "loss": 0.0, "power_cuts": 0}
+    given |= {"heap": chosen["heap"], "lean": chosen["lean"]}
     config, options = prepared(folder, path, given, True)
     found = {(w, count): [] for w in chosen["workloads"] for count in chosen["counts"]}
     failed = []
