@@ -9,25 +9,25 @@ from tinybft.compat import const
 
 # Receiving a message of each type, at a replica: (microseconds, and nanoseconds per byte).
 MESSAGE = (
-    (1410, 4167),  # REQUEST, at the primary
-    (639, 4212),  # REQUEST
-    (1084, 797),  # PRE-PREPARE
-    (285, 0),  # PREPARE
+    (1413, 4169),  # REQUEST, at the primary
+    (642, 4215),  # REQUEST
+    (1088, 808),  # PRE-PREPARE
+    (284, 0),  # PREPARE
     (146, 0),  # COMMIT
-    (190, 2363),  # REPLY
+    (190, 2364),  # REPLY
     (299, 0),  # CHECKPOINT
-    (913, 0),  # VIEW-CHANGE
-    (626, 0),  # VIEW-CHANGE-ACK
-    (3475, 0),  # NEW-VIEW
+    (912, 0),  # VIEW-CHANGE
+    (625, 0),  # VIEW-CHANGE-ACK
+    (3476, 0),  # NEW-VIEW
     (770, 0),  # STATUS
-    (3711, 0),  # FETCH
-    (4528, 0),  # META-DATA
-    (4490, 0),  # DATA
+    (3712, 0),  # FETCH
+    (4507, 0),  # META-DATA
+    (4482, 0),  # DATA
 )
-EXECUTED_US = 969  # a batch, in the step that executes it
-CHECKPOINT_US = 1953  # to take a checkpoint, after the replies have left
-SUBMIT = (428, 1121)  # a request of one's own
-CLIENT_REPLY = (190, 2363)  # at a node that is a client only
+EXECUTED_US = 971  # a batch, in the step that executes it
+CHECKPOINT_US = 1951  # to take a checkpoint, after the replies have left
+SUBMIT = (427, 1123)  # a request of one's own
+CLIENT_REPLY = (190, 2364)  # at a node that is a client only
 DROPPED_US = 73  # a message of no use: one that such a node overhears, garbage
 
 _REQUEST = const(1)
