@@ -230,23 +230,11 @@ class State:
         if snapshots.count and snapshots.newest_seqno() == seqno:
             copy(out, at, tree.entries, tree.root * _ENTRY + _DIGEST_AT, _DIGEST)
             return True
-        if not self._root_to_scratch(seqno):
-            return False
-        copy(out, at, self._scratch, _ROOT_AT + _DIGEST_AT, _DIGEST)
-        return True
-
-    def checkpoint_digest_equal(self, seqno, buf, at):
-        """Whether checkpoint `seqno` is held and its digest is buf[at:at+32]."""
-        if not self._root_to_scratch(seqno):
-            return False
-        return equal(self._scratch, _ROOT_AT + _DIGEST_AT, buf, at, _DIGEST)
-
-    def _root_to_scratch(self, seqno):
-        slot = self.snapshots.slot_of(seqno)
+        slot = snapshots.slot_of(seqno)
         if slot < 0:
             return False
-        tree = self.tree
-        self.snapshots.entry_into(slot, tree.root, tree.entries, self._scratch, _ROOT_AT)
+        snapshots.entry_into(slot, tree.root, tree.entries, self._scratch, _ROOT_AT)
+        copy(out, at, self._scratch, _ROOT_AT + _DIGEST_AT, _DIGEST)
         return True
 
     def block_into(self, seqno, index, out, at):
@@ -300,12 +288,6 @@ class State:
         for block in range(self.tree.leaf_count):
             self.tree.update_leaf(block, self.tree.seqno_of(0, block), self._blocks)
         self.tree.update_interiors()
-
-    def entry_equal(self, level, index, buf, at):
-        """Whether the live state has this entry (36 bytes): then nothing below is to fetch."""
-        tree = self.tree
-        node = tree.level_starts[level] + index
-        return equal(tree.entries, node * _ENTRY, buf, at, _ENTRY)
 
     def install_block(self, index, modified_seqno, buf, start, digest, digest_at):
         """Write a fetched block. False: it is not the block that the digest names.

@@ -205,7 +205,7 @@ def longest(config, keys=KEYS):
 @click.option("--clients", "counts", default="1,4", show_default=True, type=Numbers())
 @click.option("--sizes", type=Numbers(), help="Bytes of a value. [64 and the longest]")
 @click.option("--operations", default=200, show_default=True, type=click.IntRange(10))
-@click.option("--runs", default=3, show_default=True, type=click.IntRange(1, 100), help="Seeds.")
+@click.option("--runs", default=10, show_default=True, type=click.IntRange(1, 100), help="Seeds.")
 @click.option("--seed", default=1, show_default=True, type=click.IntRange(0))
 @click.option("--loss", default=0.0, type=click.FloatRange(0, 90), help="% of frames. [0]")
 @click.option("--read-only", is_flag=True, help="Reads are not ordered (option read_only).")
