@@ -60,8 +60,8 @@ def test_dead_primary_is_not_missed(group):
 
 
 def test_measured_failover(group):
-    arguments = ("--failover", 1, "--config", group.config, "--run-dir", group.run_dir, "--json")
-    run = tinybft("bench", *arguments)
+    arguments = ("--failover", 1, "--plain", "--config", group.config, "--run-dir", group.run_dir)
+    run = tinybft("bench", *arguments, "--json")
     assert run.returncode == 0, run.stdout + run.stderr
     (row,) = json.loads(run.stdout)["failover"]
     assert row["loss"] == 0 and row["median_gap_target_ms"] == 1500

@@ -265,7 +265,7 @@ def test_bad_input_is_refused(tmp_path, arguments, words):
 def test_a_run_on_real_processes(tmp_path):
     result = run(
         *("ycsb", "--on", "cluster", "--workloads", "a", "--clients", "2", "--runs", "1"),
-        *("--operations", "60", "--no-plots", "--output", tmp_path, "--json"),
+        *("--operations", "60", "--plain", "--no-plots", "--output", tmp_path, "--json"),
         *("--run-dir", tmp_path / "run"),
     )
     assert result.exit_code == 0, result.output
