@@ -229,7 +229,7 @@ class Outage(Scene):
         super().prepare()
         for client in (CLIENT, 1):
             self.submit(client)
-        self.sim.run(5)
+        self.sim.run(3)
         self.sim.outage()
 
     def begin(self):
