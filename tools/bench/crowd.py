@@ -54,8 +54,13 @@ class CrowdAir(Datagrams):
             self.socket.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, interface)
             self._everybody = [address_of(config.MULTICAST_GROUP, config.PORT)]
 
-    def _read(self):
-        return self._read_into(self._received)
+    def receive(self):
+        try:
+            size = self._read_into(self._received)
+        except OSError:
+            self._faults.receive_error += 1
+            return 0
+        return 0 if size is None else self._frame_of(size)
 
     def _refused(self, address, error):
         """Counted already; the client retries."""

@@ -1,19 +1,20 @@
 """`tinybft bench loss`: throughput and latency under loss beside the targets; instruction counts.
 
-A cell of the matrix is one run of the cluster for a few seconds: closed loop, no kill, then
-everything is read back as in any run. Under loss frames are also duplicated (2 %) and
-delayed by up to 2 ms, which reorders them. Ratios are taken to the loss-free cell of the same
-command, because machines differ and are noisy. --failover measures something else, see
-failover.py.
+A cell of the matrix is a run of the cluster for a few seconds, or the medians of several: closed
+loop, no kill, then everything is read back as in any run. Under loss frames are also duplicated
+(2 %). Ratios are taken to the loss-free cell of the same command, because machines differ and are
+noisy. --failover measures something else, see failover.py.
 """
 
 import importlib
 import json
 import sys
 from dataclasses import replace
+from statistics import median
 
 import rich_click as click
 
+from tools.bench.figures import ratios, spread
 from tools.cluster.commands import LEAN, Numbers, performed, prepared
 from tools.cluster.failover import measure_failover
 from tools.cluster.files import RunFolder
@@ -36,6 +37,7 @@ RATIO_TARGETS = {5: 0.5, 10: 0.25, 20: 0.1}
 @click.option("--clients", "counts", default="1,4", type=Numbers(), help="Numbers of clients.")
 @click.option("--first-client", default=1, show_default=True, help="Id of the first client.")
 @click.option("--seconds", default=5, show_default=True, type=click.IntRange(1, 600))
+@click.option("--runs", default=1, show_default=True, type=click.IntRange(1, 100), help="Medians.")
 @click.option("--size", type=int, help="Bytes of each value. [64; with --failover of all sizes]")
 @click.option("--mix", type=click.Choice(["put", "get", "all"]), help="[put; --failover: all]")
 @click.option("--jitter-ms", default=0, type=click.IntRange(0, 1000), help="Reorders frames.")
@@ -68,7 +70,7 @@ def loss(run_dir, as_json, virt, functions, write_costs, **chosen):
     folder = RunFolder(run_dir)
     refuse_if_running(folder)
     path = chosen_file(chosen.pop("file"), chosen.pop("name"))
-    matrix = {name: chosen.pop(name) for name in ("losses", "counts", "first_client")}
+    matrix = {name: chosen.pop(name) for name in ("losses", "counts", "first_client", "runs")}
     failover = chosen.pop("failover")
     refuse_if_kept(folder)
     size = chosen.pop("size") or (None if failover else 64)
@@ -89,17 +91,19 @@ def loss(run_dir, as_json, virt, functions, write_costs, **chosen):
     config, options = prepared(folder, path, {**chosen, "operations": 10**9}, as_json)
     rows = measured(folder, config, options, matrix, Silence() if as_json else print_row)
     if as_json:
-        click.echo(json.dumps({"seconds": options.seconds, "cells": rows}, indent=1))
+        chosen = {"seconds": options.seconds, "runs": matrix["runs"]}
+        click.echo(json.dumps({**chosen, "cells": rows}, indent=1))
     sys.exit(0 if all(row["ok"] for row in rows) else 1)
 
 
 def measured(folder, config, options, matrix, show):
-    """Run the cells of a matrix {losses, counts, first_client}; returns their rows."""
+    """Run the cells of a matrix {losses, counts, first_client, runs}; returns their rows."""
     rows = []
     for count in matrix["counts"]:
         clients = first_clients(config, count, matrix["first_client"])
         for loss in matrix["losses"]:
-            rows.append(cell(folder, config, replace(options, clients=clients), loss, rows))
+            mine = replace(options, clients=clients)
+            rows.append(cell(folder, config, mine, loss, rows, matrix["runs"]))
             show(rows[-1], len(rows) == 1)
     return rows
 
@@ -116,27 +120,33 @@ def first_clients(config, count, first):
     return tuple((first + i) % config.REPLICA_COUNT for i in range(count))
 
 
-def cell(folder, config, options, loss, before):
-    """One run of the matrix as a row; `before` holds the rows measured so far."""
-    folder.clear()
+def cell(folder, config, options, loss, before, runs):  # noqa: PLR0913
+    """The medians of some runs of the matrix as a row; `before` holds the rows measured so far."""
     duplicate = DUPLICATE_PERCENT if loss else 0.0
     options = replace(options, loss=float(loss), duplicate=duplicate)
-    result = performed(folder, config, options, Silence())
+    results = []
+    for run in range(runs):
+        folder.clear()
+        mine = replace(options, seed=options.seed + run)
+        results.append(performed(folder, config, mine, Silence()))
     count = len(options.clients)
-    rate = result["operations_per_second"]
-    free = [row["rate"] for row in before if row["clients"] == count and row["loss"] == 0]
-    latency = result["latency_ms"].get("all", {"p50": None, "p99": None})
+    rates = [result["operations_per_second"] for result in results]
+    free = [row["rates"] for row in before if row["clients"] == count and row["loss"] == 0]
+    latencies = [result["latency_ms"].get("all", {}) for result in results]
+    p50, p99 = (spread([one.get(name) for one in latencies]) for name in ("p50", "p99"))
+    ratio = ratios(rates, free[0]) if free and loss else None
     return {
         "clients": count,
         "loss": loss,
-        "rate": rate,
-        "p50_ms": latency["p50"],
-        "p99_ms": latency["p99"],
-        "ratio": round(rate / free[0], 3) if free and free[0] and loss else None,
+        "rate": median(rates),
+        "rates": rates,
+        "p50_ms": p50 and p50["median"],
+        "p99_ms": p99 and p99["median"],
+        "ratio": ratio and ratio["median"],
         "rate_target": RATE_TARGETS.get(count) if loss == 0 else None,
         "ratio_target": RATIO_TARGETS.get(loss),
-        "ok": result["ok"],
-        "failed": [entry for entry in result["checks"] if not entry["ok"]],
+        "ok": all(result["ok"] for result in results),
+        "failed": [entry for result in results for entry in result["checks"] if not entry["ok"]],
     }
 
 

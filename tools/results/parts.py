@@ -105,10 +105,10 @@ PARTS = {
     ),
     "loss": Part(
         "throughput under loss",
-        ("bench", "loss", "--json"),
+        ("bench", "loss", "--runs", "3", "--json"),
         ("loss",),
         is_stored=False,
-        quick=("--seconds", "1", "--loss", "0,5", "--clients", "1"),
+        quick=(*_SHORT, "--loss", "0,5", "--clients", "1"),
     ),
     "failover": Part(
         "the primary is killed under load",
