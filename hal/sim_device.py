@@ -66,7 +66,7 @@ class SimHal:
 
     def send(self, target, buf, length):
         message = bytes(memoryview(buf)[:length])
-        executed = self._executed() - self._executed_before
+        executed = self._executed_in_step()
         self._outbox.append((int(self.store.busy_us), executed, target, message))
         return True
 
@@ -200,6 +200,12 @@ class SimHal:
         replica = getattr(self.node, "replica", None)
         return replica.progress.last_executed if replica else 0
 
+    def _executed_in_step(self):
+        """Batches so far. More than a window were not executed, but fetched as a state, whose
+        messages have paid for it."""
+        executed = self._executed() - self._executed_before
+        return executed if executed <= self.world.config.WINDOW else 0
+
     def act(self, action, took_us=0):
         """Call something of the node, then send what it sent and look at its timers.
 
@@ -217,7 +223,7 @@ class SimHal:
         except Exception as error:  # noqa: BLE001 - that one escapes is what is looked for
             failure = error
         begin = max(world.now_us, self._busy_until) + took_us
-        executed = self._executed() - self._executed_before
+        executed = self._executed_in_step()
         executing_us = self._executing_us(executed, executed)
         self.processor_us += took_us + executing_us
         self._busy_until = begin + executing_us + int(self.store.busy_us)

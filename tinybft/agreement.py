@@ -390,7 +390,7 @@ class Agreement:
         progress = self.core.progress
         if not progress.is_primary() or self.core.transfer.running:
             return False  # without the client table it would propose what was executed already
-        if self.core.durability.abstains:
+        if self.core.durability.abstains or self.core.transfer.holds_off():
             return False
         number = self.next_seqno()
         if number > progress.high_mark():

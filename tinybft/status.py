@@ -81,11 +81,18 @@ class Status:
 
     @micropython.native
     def on_evidence(self):
-        """Others are further: what is missing here was lost, it is not merely late."""
+        """Others are further: what is missing here was lost, it is not merely late. (Who fetches a
+        state knows that, and its sources need their time.)"""
+        if self.core.transfer.running:
+            return
         soon = elapsed(self.core.progress.now, self.since)
         soon += (self._repair_ms + 1) // 2 << self._round
         if self._round < self._evident and soon < self.delay:
             self.delay = soon
+
+    def ask_soon(self):
+        """The state that is being fetched is gone."""
+        self.delay = elapsed(self.core.progress.now, self.since)
 
     def _on_news(self, seqno):
         """A peer's STATUS knows of a batch that this replica never heard of: ask at once."""
@@ -164,7 +171,8 @@ class Status:
         if not self._waiting:
             self.delay = self._idle_ms - core.random.below(1 + self._idle_ms // 4)
             return
-        if core.requests.waiting and core.progress.primary() != core.progress.replica_id:
+        is_primary = core.progress.primary() == core.progress.replica_id
+        if core.requests.waiting and not is_primary and not core.transfer.running:
             core.requests.relay(self._round)
         self._round += 1 if self._round < _ROUND_MAX else -_ROUND_MAX // 2
         self.delay = self._base_delay()

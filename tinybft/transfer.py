@@ -3,8 +3,8 @@
 The target is a checkpoint that f + 1 replicas report: its root digest is believed, and every
 answer is checked against a digest that is believed already. So one replica at a time is asked,
 and a lie or a silence costs one time-out. Under load targets are released soon; who is asked
-for an older one says so (CHECKPOINT with FLAG_GONE), and the transfer goes on towards the
-newest target, keeping the blocks that came.
+for an older one says so (CHECKPOINT with FLAG_GONE), and the transfer asks for the newest one and
+goes on towards that, keeping the blocks that came.
 
     FETCH level, index          META-DATA: the entries of a node's children
     FETCH 0, index, mask        DATA: up to 16 blocks
@@ -12,6 +12,11 @@ newest target, keeping the blocks that came.
 Under load a checkpoint is held for K batches, and that is all the time there is for the last
 round trip of a transfer: one per level and one for blocks. So up to three nodes of a level are
 asked for at once, and each newer target starts with another source.
+
+A group at full speed is faster than that: what was fetched is older than its window. So the
+primary, which is asked first, proposes nothing while it is asked, for `_HOLD` times `repair_ms`
+at most, and so again `_HOLD_EVERY` times `repair_ms` after it began. A faulty replica that
+asks for ever costs that share of the time, a quarter.
 
 The tree is walked from the root down, one level at a time, into the target table (`State.target`,
 laid out like the state's own entries; it means nothing while no transfer runs); where an entry
@@ -23,13 +28,16 @@ Serving reads snapshots only. Allocates nothing outside hashing.
 
 from tinybft import faults, wire
 from tinybft.clock import elapsed
-from tinybft.compat import const
+from tinybft.compat import const, micropython
 from tinybft.octets import copy, equal, fill, put_u32
 
 _ENTRY_LENGTH = const(36)
 _ENTRY_DIGEST = const(4)
 _BLOCKS_PER_FETCH = const(16)
 _FETCHES_PER_INTERVAL = const(4)
+_HOLD = const(16)  # in repair_ms, as the two below
+_HOLD_EVERY = const(64)
+_HOLD_IDLE = const(4)  # after so long without a question it proposes again
 _NODES_PER_ROUND = const(3)  # fewer than that, so that a source answers all of them
 
 
@@ -51,6 +59,8 @@ class Transfer:
         self._repair_ms = core.config.REPAIR_MS
         self._served_at = [0] * core.config.REPLICA_COUNT
         self._served = [0] * core.config.REPLICA_COUNT
+        self._is_asked = False
+        self._asked_at = self._hold_since = 0
         self._tree = core.state.tree
 
     def report(self):
@@ -64,6 +74,8 @@ class Transfer:
         core = self.core
         if self.running and seqno <= self._seqno:
             return
+        if not self.running:
+            self._source = core.progress.primary()
         self.running = True
         self._seqno = seqno
         if core.tentative:
@@ -83,14 +95,14 @@ class Transfer:
         """Nothing came for a while: a newer target, or the next source."""
         if not self._go_on_to_newer():
             if self._level == 0:
-                self._blocks_per_fetch = max(1, self._blocks_per_fetch // 4)
+                self._blocks_per_fetch = max(1, self._blocks_per_fetch // 2)
             self._next_source()
             self._proceed()
 
     def on_gone(self, source):
         """`source` does not hold the target any more."""
         if self.running and source == self._source:
-            self._go_on_to_newer()
+            self.core.status.ask_soon()  # for what is the newest by now: any other is about to go
 
     def on_checkpoint(self):
         """A peer has a newer checkpoint. If that makes a newer target the present one is about
@@ -269,6 +281,7 @@ class Transfer:
             return
         self.running = False
         core.execution.on_installed(self._seqno)
+        core.status.send()  # at once: the batches behind it are about to leave the others' windows
 
     # --- the serving side ---
 
@@ -281,6 +294,7 @@ class Transfer:
         if not core.auth.check(buf, sender):
             return faults.MAC
         self._count_served(sender)
+        self._hold()
         if not core.state.holds(seqno):
             newest = core.checkpoints.last_taken
             if newest:
@@ -297,6 +311,23 @@ class Transfer:
             mask >>= 1
             index += 1
         return 0
+
+    def _hold(self):
+        now = self.core.progress.now
+        if elapsed(now, self._hold_since) >= _HOLD_EVERY * self._repair_ms:
+            self._hold_since = now
+        self._asked_at = now
+        self._is_asked = True
+
+    @micropython.native
+    def holds_off(self):
+        """True while this replica should propose nothing, for another one to fetch the state."""
+        if self._is_asked:
+            now = self.core.progress.now
+            is_over = elapsed(now, self._hold_since) >= _HOLD * self._repair_ms
+            if is_over or elapsed(now, self._asked_at) >= _HOLD_IDLE * self._repair_ms:
+                self._is_asked = False
+        return self._is_asked
 
     def _may_serve(self, peer):
         """True at most `_FETCHES_PER_INTERVAL` times per `repair_ms` and peer."""

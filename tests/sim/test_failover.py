@@ -17,7 +17,9 @@ def rounds_of(loss, radio, **changed):
     return simulated(job)[1]
 
 
-@pytest.mark.parametrize("loss, radio, replicas", [(0, None, 4), (10, 1, 4), (10, 11, 7)])
+@pytest.mark.parametrize(
+    "loss, radio, replicas", [(0, None, 4), (0, 1, 4), (10, 1, 4), (10, 11, 7)]
+)
 def test_the_crashed_primary_returns_and_decides(loss, radio, replicas):
     result = rounds_of(loss, radio, replicas=replicas)
     assert result.violation is None

@@ -119,7 +119,7 @@ def test_who_was_not_asked_cannot_move_a_transfer_to_another_source():
     body = bytearray(8 + 36 * count)
     body[0] = top
     body[4] = count
-    other = 5 - source  # of R2 and R3
+    other = 2 if source == 3 else 3
     assert puppet.say(wire.META_DATA, 0, 2, body, sender=other) == faults.TRANSFER
     assert transfer._source == source
     assert puppet.say(wire.META_DATA, 0, 2, body, sender=source) == faults.TRANSFER

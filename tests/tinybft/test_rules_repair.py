@@ -112,6 +112,55 @@ def test_fetch_with_a_bad_tag_is_not_answered():
     assert len(bench.sent(wire.META_DATA, 3)) == 1
 
 
+def test_primary_that_is_asked_for_its_state_lets_it_be_fetched_but_not_for_ever():
+    bench = Bench(0, make_config(REPAIR_MS=2))
+    bench.tick(200)
+    assert fetch(bench, 1, 0, 0, True) == faults.MAC
+    assert bench.feed(bench.request(4, 1, b"before")) == 0
+    assert bench.sent(wire.PRE_PREPARE, -1), "a forged question holds nobody up"
+    bench = Bench(0, make_config(REPAIR_MS=2))
+    bench.tick(200)
+    began = bench.now
+    assert fetch(bench, 1, 0, 0) == 0
+    assert bench.feed(bench.request(4, 1, b"then")) == 0
+    assert not bench.sent(wire.PRE_PREPARE)
+    while not bench.sent(wire.PRE_PREPARE) and bench.now < began + 1000:
+        bench.tick(2)
+        fetch(bench, 1, 0, 0)
+    assert bench.now - began <= 16 * 2 + 10
+
+
+def test_who_fetches_a_state_is_not_hastened_by_what_it_hears():
+    bench, _, _ = fetcher()
+    status = bench.core.status
+    due = status.delay
+    status.on_evidence()
+    assert status.delay == due
+
+
+def test_fetched_state_is_told_at_once():
+    """What is behind it is about to leave the windows of the others."""
+    bench, meta_data, blocks = fetcher()
+    assert give(bench, wire.META_DATA, meta_data) == 0
+    before = len(bench.sent(wire.STATUS, -1))
+    for body in blocks:
+        if bench.core.transfer.running:
+            give(bench, wire.DATA, body)
+    assert not bench.core.transfer.running
+    assert len(bench.sent(wire.STATUS, -1)) == before + 1
+
+
+def test_who_does_not_hold_the_state_any_more_lets_ask_for_a_newer_one():
+    bench, _, _ = fetcher()
+    bench.tick(1)
+    del bench.out[:]
+    source = bench.core.transfer._source
+    gone = bench.message(wire.CHECKPOINT, source, 0, 8, bytes(32), 2)
+    assert bench.feed(gone) == 0
+    bench.tick(1)
+    assert bench.sent(wire.STATUS, -1)
+
+
 def fetcher():
     """A replica that was told of checkpoint 2 by f + 1 others, and the answers for it."""
     source = holder()
