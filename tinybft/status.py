@@ -83,16 +83,15 @@ class Status:
     def on_evidence(self):
         """Others are further: what is missing here was lost, it is not merely late. (Who fetches a
         state knows that, and its sources need their time.)"""
-        if self.core.transfer.running:
-            return
-        soon = elapsed(self.core.progress.now, self.since)
-        soon += (self._repair_ms + 1) // 2 << self._round
-        if self._round < self._evident and soon < self.delay:
-            self.delay = soon
+        if self._round < self._evident and not self.core.transfer.running:
+            self.hasten((self._repair_ms + 1) // 2 << self._round)
 
-    def ask_soon(self):
-        """The state that is being fetched is gone."""
-        self.delay = elapsed(self.core.progress.now, self.since)
+    @micropython.native
+    def hasten(self, ms):
+        """Ask in `ms` milliseconds, if not earlier."""
+        soon = elapsed(self.core.progress.now, self.since) + ms
+        if soon < self.delay:
+            self.delay = soon
 
     def _on_news(self, seqno):
         """A peer's STATUS knows of a batch that this replica never heard of: ask at once."""

@@ -102,7 +102,7 @@ class Transfer:
     def on_gone(self, source):
         """`source` does not hold the target any more."""
         if self.running and source == self._source:
-            self.core.status.ask_soon()  # for what is the newest by now: any other is about to go
+            self.core.status.hasten(0)  # for what is the newest by now: any other is about to go
 
     def on_checkpoint(self):
         """A peer has a newer checkpoint. If that makes a newer target the present one is about
@@ -324,8 +324,11 @@ class Transfer:
         """True while this replica should propose nothing, for another one to fetch the state."""
         if self._is_asked:
             now = self.core.progress.now
-            is_over = elapsed(now, self._hold_since) >= _HOLD * self._repair_ms
-            if is_over or elapsed(now, self._asked_at) >= _HOLD_IDLE * self._repair_ms:
+            left = _HOLD * self._repair_ms - elapsed(now, self._hold_since)
+            left = min(left, _HOLD_IDLE * self._repair_ms - elapsed(now, self._asked_at))
+            if left > 0:
+                self.core.status.hasten(left)  # to be asked for proposals again then
+            else:
                 self._is_asked = False
         return self._is_asked
 

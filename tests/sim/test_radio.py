@@ -15,6 +15,7 @@ CONFIG = SimpleNamespace(
     FRAME_LENGTH=250,
     MESSAGE_LENGTH_MAX=1152,
     NVM_LENGTH=0,
+    WINDOW=4,
 )
 
 

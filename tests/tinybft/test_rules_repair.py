@@ -127,7 +127,18 @@ def test_primary_that_is_asked_for_its_state_lets_it_be_fetched_but_not_for_ever
     while not bench.sent(wire.PRE_PREPARE) and bench.now < began + 1000:
         bench.tick(2)
         fetch(bench, 1, 0, 0)
-    assert bench.now - began <= 16 * 2 + 10
+    assert bench.now - began <= 16 * 2 + 2
+
+
+def test_primary_proposes_again_when_nobody_asks_it_any_more():
+    bench = Bench(0, make_config(REPAIR_MS=2))
+    bench.tick(200)
+    assert fetch(bench, 1, 0, 0) == 0
+    assert bench.feed(bench.request(4, 1, b"then")) == 0
+    bench.tick(4 * 2 - 1)
+    assert not bench.sent(wire.PRE_PREPARE)
+    bench.tick(2)
+    assert bench.sent(wire.PRE_PREPARE, -1)
 
 
 def test_who_fetches_a_state_is_not_hastened_by_what_it_hears():
