@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-HEAP = "4M"
+HEAP = "6M"
 _HOST_ONLY = {"pytest", "hypothesis"}
 
 
