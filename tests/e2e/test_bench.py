@@ -34,7 +34,7 @@ def test_micro(tmp_path):
 
 def test_compare(tmp_path):
     pytest.importorskip("pysyncobj")
-    figures = measured(tmp_path, "compare", "--clients", "1", "--lean", "--no-plots")
+    figures = measured(tmp_path, "compare", "--clients", "1", "--no-plots")
     (row,) = figures["rows"]
     assert set(row["systems"]) == {"tinybft", "floor", "pysyncobj"}
     assert all(system["rate"]["median"] > 0 for system in row["systems"].values())
