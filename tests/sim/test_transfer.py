@@ -22,7 +22,7 @@ from tinybft.requests import RESULT_INLINE_MAX
 from tools.simulate import operations
 from tools.simulate.sim import EVERYBODY, Sim
 
-AWAY = 2  # the replica that was away; who it asks first is the next one
+AWAY = 2  # the replica that was away; it asks the primary first
 LIAR = 3
 DIGEST = slice(16, 48)
 
@@ -48,23 +48,23 @@ def flipped(octets, at, mask=1):
     return bytes(octets)
 
 
-def lie(sim, change, kinds):
-    """LIAR sends `change(frame)` (bytes; None: nothing) in place of its messages of `kinds`,
+def lie(sim, change, kinds, liar=LIAR):
+    """`liar` sends `change(frame)` (bytes; None: nothing) in place of its messages of `kinds`,
     with good tags. Returns the list of lies told."""
     told = []
 
     def told_instead(frame):
-        if frame.type not in kinds or frame.sender != LIAR:
+        if frame.type not in kinds or frame.sender != liar:
             return frame
         octets = change(frame)
         if octets is None:
             return None
         if octets != frame.bytes:
             told.append(frame)
-        return frame.replaced(sim.seal(LIAR, octets, to=frame.dst))
+        return frame.replaced(sim.seal(liar, octets, to=frame.dst))
 
-    sim.byzantine(LIAR)
-    sim.filter_from(LIAR, told_instead)
+    sim.byzantine(liar)
+    sim.filter_from(liar, told_instead)
     return told
 
 
@@ -144,7 +144,7 @@ def test_f26_source_serves_an_older_checkpoint():
         key = (frame.type, frame.bytes[16:22])
         return frame.bytes[:16] + old.setdefault(key, frame.bytes)[16:]
 
-    told = lie(sim, older, (wire.META_DATA, wire.DATA))
+    told = lie(sim, older, (wire.META_DATA, wire.DATA), liar=0)
     # Its answers to a first transfer are the old ones; later it repeats them.
     sim.crash(AWAY)
     for block in range(8):
